@@ -1,0 +1,30 @@
+"""FastAPI background tasks that land where they belong: in process after the response, or on a Dramatiq queue."""
+
+from weighbridge import errors
+from weighbridge._version import __version__
+from weighbridge.background import BackgroundTasks
+from weighbridge.call import Ticket
+from weighbridge.decision import Decision, Facts, Lane
+from weighbridge.declaration import DeclarationWarning, task
+from weighbridge.dispatcher import Dispatcher
+from weighbridge.errors import WeighbridgeError
+from weighbridge.policy import Policy
+from weighbridge.settings import Settings
+from weighbridge.task import Weight
+
+__all__ = [
+    "BackgroundTasks",
+    "Decision",
+    "DeclarationWarning",
+    "Dispatcher",
+    "Facts",
+    "Lane",
+    "Policy",
+    "Settings",
+    "Ticket",
+    "WeighbridgeError",
+    "Weight",
+    "__version__",
+    "errors",
+    "task",
+]

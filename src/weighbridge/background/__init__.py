@@ -1,0 +1,21 @@
+"""``BackgroundTasks``: the class to call, and the annotation to inject."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends
+
+from weighbridge.background import facade as _facade
+from weighbridge.background import injection as _injection
+from weighbridge.background.options_view import OptionsView
+
+if TYPE_CHECKING:
+    # A type checker sees the class: it may be called, subclassed and used in isinstance().
+    from weighbridge.background.facade import BackgroundTasks
+else:
+    # FastAPI makes its own class for an annotation that is a subclass of its own, so ours comes as a dependency.
+    # Calling the alias makes the class's instance, as with any generic alias.
+    BackgroundTasks = Annotated[_facade.BackgroundTasks, Depends(_injection.provider_of(None))]
+
+__all__ = ["BackgroundTasks", "OptionsView"]

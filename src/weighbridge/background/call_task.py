@@ -1,0 +1,21 @@
+"""A call that stays in process, in the form that Starlette and FastAPI know."""
+
+from __future__ import annotations
+
+from starlette.background import BackgroundTask
+
+from weighbridge.call import Call
+
+
+class CallTask(BackgroundTask):
+    """A call that stays in process, as the item of ``.tasks`` that Starlette and FastAPI know."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call.func, *call.args, **call.kwargs)
+        self.call = call
+        self.begun = False
+
+    async def __call__(self) -> None:
+        """Run as Starlette would: in the request, and let the failure out."""
+        self.begun = True
+        await super().__call__()

@@ -1,0 +1,280 @@
+"""The facade: FastAPI's ``BackgroundTasks`` with tickets, per-call options and a commit point."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self
+
+import anyio.from_thread
+import anyio.lowlevel
+from anyio import NoEventLoopError
+from fastapi import BackgroundTasks as FastAPIBackgroundTasks
+from starlette.background import BackgroundTask
+
+from weighbridge.background.call_task import CallTask
+from weighbridge.background.options_view import OptionsView
+from weighbridge.background.unavailable import for_request
+from weighbridge.call import Call, CallOptions, Ticket
+from weighbridge.chooser import Chooser
+from weighbridge.decision import Lane
+from weighbridge.dispatch import Dispatch, DispatchSource, new_call, only_open_dispatch
+from weighbridge.errors import CommittedError, DispatcherError, UnavailableError
+from weighbridge.events import emit
+from weighbridge.task import registry
+
+logger: Final = logging.getLogger("weighbridge.background")
+
+COMMITTED_LATE: Final = "background.committed_after_response"
+NOT_RUN: Final = "background.calls_not_run"
+
+P = ParamSpec("P")
+
+_NO_OPTIONS: Final = CallOptions()
+
+
+class State(StrEnum):
+    """Where a facade is on its way: it takes calls while open, and commits once."""
+
+    OPEN = "open"
+    COMMITTING = "committing"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    DISCARDED = "discarded"
+
+
+class BackgroundTasks(FastAPIBackgroundTasks):
+    """Background tasks that land in the right lane; a drop-in for FastAPI's and Starlette's class.
+
+    As the annotation of a parameter it is injected. Called, it makes a stand-alone facade, for plain Starlette::
+
+        async with BackgroundTasks() as tasks:
+            tasks.add_task(send, address)
+        return Response(background=tasks)
+
+    :param tasks: Items to start with, as in Starlette; they run in process.
+    :param dispatcher: Whose lanes to use. Default: the one dispatcher that is open on this event loop; if there is
+        none, calls run in process exactly as Starlette runs them, and one that must be queued raises.
+    """
+
+    def __init__(
+        self, tasks: Sequence[BackgroundTask] | None = None, *, dispatcher: DispatchSource | None = None
+    ) -> None:
+        super().__init__(tasks)
+        self._attach(only_open_dispatch() if dispatcher is None else dispatcher.dispatch)
+
+    @classmethod
+    def of(
+        cls, dispatch: Dispatch | None, *, tasks: list[BackgroundTask] | None = None, in_request: bool = True
+    ) -> BackgroundTasks:
+        """A facade over ``dispatch`` that keeps its in-process calls in the very list ``tasks``."""
+        facade = cls.__new__(cls)
+        facade.tasks = [] if tasks is None else tasks
+        facade._attach(dispatch, in_request=in_request)  # noqa: SLF001  # our own class
+        return facade
+
+    def _attach(self, dispatch: Dispatch | None, *, in_request: bool = True) -> None:
+        self._dispatch = dispatch
+        self._like_starlette = in_request and (dispatch is None or dispatch.runs_like_starlette)
+        self._queued: list[Call] = []
+        self._accepted: list[Call] = []
+        self._state = State.OPEN
+        self._started = False
+
+    # -- adding ---------------------------------------------------------------------------------------------
+
+    def add_task(  # type: ignore[override]  # Starlette's returns None; a caller of that ignores the ticket
+        self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Ticket:
+        """Weigh one call and send it down its lane. Every keyword belongs to the task; nothing has run yet.
+
+        :raises CommittedError: after the commit, when it could only be lost.
+        :raises ConstraintError, ArgumentError, WeightError, DeclarationError: if the call cannot be accepted as
+            given; no call of this facade is touched by that.
+        :raises NotOpenError, BrokerNotConfiguredError: if it must be queued and cannot be.
+        """
+        return self._add(func, args, kwargs, _NO_OPTIONS)
+
+    def options(
+        self,
+        *,
+        weight: float | None = None,
+        lane: Lane | str | None = None,
+        delay_s: float | None = None,
+        expires_s: float | None = None,
+    ) -> OptionsView:
+        """A view of this facade whose ``add_task`` carries these overrides.
+
+        :param weight: Instead of the declared one, in CPU milliseconds.
+        :param lane: ``in_process`` or ``queue``; beats the policy, never a constraint.
+        :param delay_s: Run no sooner than in so many seconds; that means the queue.
+        :param expires_s: Do not start it later than in so many seconds.
+        :raises OptionError: for a value that an option cannot have.
+        """
+        return OptionsView(
+            self._add, CallOptions.checked(weight=weight, lane=lane, delay_s=delay_s, expires_s=expires_s)
+        )
+
+    def _add(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: CallOptions
+    ) -> Ticket:
+        if self._state is not State.OPEN:
+            raise CommittedError(
+                action=f"add_task({getattr(func, '__qualname__', func)!s})",
+                remedy="add calls before the response starts; what a streaming endpoint adds while it streams "
+                "needs dispatcher.tasks()",
+            )
+        if self._dispatch is not None:
+            call, weight = self._dispatch.call(func, args, kwargs, options)
+        else:
+            call, weight = new_call(
+                _without_dispatcher, func, args, kwargs, options, new_id=_new_id, clock=time.monotonic
+            )
+        decision = call.decision
+        if decision.lane is Lane.QUEUE:
+            self._queued.append(call)
+        else:
+            self.tasks.append(CallTask(call))
+        return Ticket(id=call.id, lane=decision.lane, reason=decision.reason, weight=weight)
+
+    # -- the commit point -----------------------------------------------------------------------------------
+
+    async def commit(self) -> None:
+        """Accept all calls now, all or none; after it no call can be added. Again: does nothing.
+
+        Not cancellable while it lasts (``enqueue_timeout_s`` bounds it). After a failure it may be called again:
+        then it tries again.
+
+        :raises EnqueueError: if the broker did not take the queued calls; no in-process call will run.
+        :raises LaneFullError: if a lane has no room.
+        """
+        if self._state is State.COMMITTED:
+            return
+        if self._state in (State.DISCARDED, State.COMMITTING):
+            raise CommittedError(action="commit()", remedy="commit once, from one place")
+        dispatch = self._dispatch
+        if dispatch is None or (self._like_starlette and not self._queued):
+            self._state = State.COMMITTED
+            return
+        self._state = State.COMMITTING
+        staying = [] if self._like_starlette else [self._call_of(task) for task in self.tasks]
+        try:
+            self._accepted = await dispatch.commit(self._queued, staying)
+        except BaseException as error:
+            self._state = State.FAILED
+            if isinstance(error, UnavailableError):
+                raise for_request(error) from error
+            raise
+        self._state = State.COMMITTED
+
+    def discard(self) -> None:
+        """Drop every call: the endpoint failed, so nothing of it was accepted."""
+        if self._state is State.COMMITTED and self._accepted and not self._started and self._dispatch is not None:
+            # Committed early, on purpose, and then the endpoint failed: what stays does not run, as in Starlette.
+            self._dispatch.release(self._accepted)
+            emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in self._accepted])
+        self._state = State.DISCARDED
+
+    def commit_blocking(self) -> None:
+        """:meth:`commit` from a thread: a sync endpoint, a scheduler."""
+        if self._dispatch is not None:
+            anyio.from_thread.run(self.commit, token=self._dispatch.token)
+        else:
+            self._state = State.COMMITTED
+
+    def __enter__(self) -> Self:
+        refuse_on_loop()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.commit_blocking()
+        else:
+            self.discard()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.commit()
+        else:
+            self.discard()
+
+    # -- the response's background step ---------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether accepted in-process calls still wait to be handed over."""
+        if self._started or self._state is not State.COMMITTED:
+            return False
+        if self._like_starlette and self.tasks and not any(getattr(task, "begun", True) for task in self.tasks):
+            return True
+        return bool(self._accepted)
+
+    async def __call__(self) -> None:
+        """Hand the in-process calls over to their lane; wait for them if ``wait_in_process`` is set.
+
+        With ``on_failure="stop"``, and where no dispatcher is open, run them here as Starlette does.
+
+        :raises CommittedError: if called a second time; the calls would run twice.
+        """
+        if self._started:
+            raise CommittedError(action="a second run of the same BackgroundTasks", remedy="make one for each response")
+        if self._state is State.OPEN:
+            if self._queued:
+                emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in self._queued])
+            await self.commit()
+        await self.run_accepted()
+
+    async def run_accepted(self, *, wait: bool | None = None) -> None:
+        """Hand over what the commit accepted; nothing if it failed. ``wait``: instead of ``wait_in_process``."""
+        self._started = True
+        if self._state is not State.COMMITTED:
+            return
+        dispatch = self._dispatch
+        if dispatch is not None and self._accepted:
+            chain = dispatch.hand_over(self._accepted)
+            if dispatch.wait_in_process if wait is None else wait:
+                await chain.wait()
+        if self._like_starlette:
+            await super().__call__()
+
+    def _call_of(self, task: BackgroundTask) -> Call:
+        """The call of an item; one that was put into ``.tasks`` by hand becomes a call that stays."""
+        if isinstance(task, CallTask):
+            return task.call
+        dispatch = self._dispatch
+        assert dispatch is not None  # only a facade with a dispatch asks
+        call, _ = dispatch.call(task, (), {}, _IN_PROCESS)
+        return call
+
+
+_IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)
+_without_dispatcher: Final = Chooser(registry=registry, policy=None)
+
+
+def refuse_on_loop() -> None:
+    """Refuse to go on where that would block an event loop.
+
+    :raises DispatcherError: on a thread with a running event loop.
+    """
+    try:
+        anyio.lowlevel.current_token()
+    except NoEventLoopError:
+        return
+    raise DispatcherError(
+        problem="`with` would block the event loop while it commits", remedy="write `async with` there"
+    )
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,174 @@
+"""How FastAPI comes by the facade: one provider per request that registers the commit point.
+
+The commit must happen after the endpoint succeeded and its response was validated, and before the first byte is
+sent. That is where FastAPI closes its function-scoped dependencies. Two ways lead there:
+
+* the exit stack of function-scoped dependencies, which FastAPI keeps in the ASGI scope under a name of its own
+  (``fastapi_function_astack``): a plain provider pushes its exit on it. Cheap, but the name is not documented; this
+  module alone knows it, and ``tests/integration/test_injection.py`` is its contract test.
+* a public generator dependency with ``scope="function"``: the fallback where that name is gone. It costs about 60 µs
+  a request more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from types import CodeType, TracebackType
+from typing import Annotated, Any, Final
+
+import fastapi.routing
+from fastapi import BackgroundTasks as FastAPIBackgroundTasks
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from weighbridge.background.facade import BackgroundTasks
+from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
+
+FUNCTION_STACK: Final = "fastapi_function_astack"
+REQUEST_STACK: Final = "fastapi_inner_astack"
+
+#: Where a request's facade stands in the ASGI scope, with the stack that it commits on.
+FACADE: Final = "weighbridge.facade"
+#: Where the lifespan publishes its dispatcher, in the state that mounted apps see too.
+STATE: Final = "weighbridge"
+
+#: What a context manager's exit is told: the type, the error and the traceback, or three times ``None``.
+ExitDetails = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+Provider = Callable[..., Awaitable[BackgroundTasks]]
+
+
+def keeps_exit_stacks() -> bool:
+    """Whether the installed FastAPI keeps its exit stacks in the scope under the names that we know."""
+
+    def constants(code: CodeType) -> set[object]:
+        found: set[object] = set(code.co_consts)
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                found |= constants(constant)
+        return found
+
+    handler: Any = fastapi.routing.request_response
+    return {FUNCTION_STACK, REQUEST_STACK} <= constants(handler.__code__)
+
+
+def provider_of(source: DispatchSource | None, *, on_exit_stacks: bool | None = None) -> Provider:
+    """A dependency that gives the request's facade; ``source`` is the dispatcher of an app's gate.
+
+    Without a source: the app's gate's, or that of the lifespan state, or the only one open on this loop, or none.
+    """
+    if keeps_exit_stacks() if on_exit_stacks is None else on_exit_stacks:
+        return _provider_on_stacks(source)
+    return _provider_on_generators(source)
+
+
+# -- on FastAPI's exit stacks -------------------------------------------------------------------------------
+
+
+def _provider_on_stacks(source: DispatchSource | None) -> Provider:
+    async def weighbridge_tasks(connection: HTTPConnection, outer: FastAPIBackgroundTasks) -> BackgroundTasks:
+        scope = connection.scope
+        function_stack: AsyncExitStack = scope[FUNCTION_STACK]
+        # A scope may be solved more than once, on other stacks; each has a facade of its own.
+        known = scope.get(FACADE)
+        if known is not None and known[0] is function_stack:
+            facade: BackgroundTasks = known[1]
+            return facade
+        facade = _new_facade(scope, source, outer)
+        scope[FACADE] = (function_stack, facade)
+        function_stack.push_async_exit(partial(_commit, facade, scope))
+        return facade
+
+    return weighbridge_tasks
+
+
+async def _commit(facade: BackgroundTasks, scope: Scope, *exit_details: *ExitDetails) -> None:
+    _, error, _ = exit_details
+    if error is not None:
+        facade.discard()
+        return
+    await facade.commit()
+    if facade.pending:
+        scope[REQUEST_STACK].push_async_exit(partial(_hand_over, facade, scope))
+
+
+async def _hand_over(facade: BackgroundTasks, scope: Scope, *exit_details: *ExitDetails) -> None:
+    """After the response: start what was accepted, also where the response had a background of its own.
+
+    A client that went away (a cancellation, an ``OSError`` from sending) changes nothing. Any other error means
+    that the request failed after the commit, so what stays in process does not run, as in Starlette.
+    """
+    _, error, _ = exit_details
+    if not facade.pending:
+        return
+    if isinstance(error, Exception) and not isinstance(error, OSError):
+        facade.discard()
+        return
+    # Nothing follows a websocket's handler, so its end is where its calls are waited for.
+    await facade.run_accepted(wait=True if error is None and scope["type"] == "websocket" else None)
+
+
+# -- on public generators -----------------------------------------------------------------------------------
+
+
+def _provider_on_generators(source: DispatchSource | None) -> Provider:
+    async def handed_over(
+        connection: HTTPConnection, outer: FastAPIBackgroundTasks
+    ) -> AsyncIterator[tuple[BackgroundTasks, bool]]:
+        scope = connection.scope
+        known = scope.get(FACADE)
+        if known is not None:
+            yield known[1], False
+            return
+        facade = _new_facade(scope, source, outer)
+        scope[FACADE] = (None, facade)
+        try:
+            yield facade, True
+        except BaseException as error:
+            await _hand_over(facade, scope, type(error), error, None)
+            raise
+        await _hand_over(facade, scope, None, None, None)
+
+    async def committed(
+        found: Annotated[tuple[BackgroundTasks, bool], Depends(handed_over)],
+    ) -> AsyncIterator[BackgroundTasks]:
+        facade, is_first = found
+        try:
+            yield facade
+        except BaseException:
+            facade.discard()
+            raise
+        if is_first:  # the gate's, which exits last
+            await facade.commit()
+
+    # A plain function in front, so that request-scoped dependencies of the user may depend on it.
+    async def weighbridge_tasks(
+        facade: Annotated[BackgroundTasks, Depends(committed, scope="function")],
+    ) -> BackgroundTasks:
+        return facade
+
+    return weighbridge_tasks
+
+
+# -- which dispatcher ---------------------------------------------------------------------------------------
+
+
+def _new_facade(scope: Scope, source: DispatchSource | None, outer: FastAPIBackgroundTasks) -> BackgroundTasks:
+    dispatch = _dispatch_for(scope, source)
+    if dispatch is None or dispatch.runs_like_starlette:
+        # FastAPI runs the items of its own list after the response; sharing it keeps Starlette's order.
+        return BackgroundTasks.of(dispatch, tasks=outer.tasks)
+    return BackgroundTasks.of(dispatch)
+
+
+def _dispatch_for(scope: Scope, source: DispatchSource | None) -> Dispatch | None:
+    if source is not None:
+        return source.dispatch
+    published = scope.get("state", {}).get(STATE)
+    if published is not None:
+        dispatch: Dispatch | None = published.dispatch
+        return dispatch
+    return only_open_dispatch()

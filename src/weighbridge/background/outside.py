@@ -1,0 +1,42 @@
+"""Adding tasks outside a request: a context whose clean end is the commit point."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import TracebackType
+
+import anyio.from_thread
+
+from weighbridge.background.facade import BackgroundTasks, refuse_on_loop
+from weighbridge.dispatch import Dispatch
+
+
+class OutsideTasks:
+    """``async with dispatcher.tasks() as tasks`` on the loop, ``with dispatcher.tasks() as tasks`` on a thread.
+
+    On a clean end the queued calls are committed, and the others start in the dispatcher's own lane; on an error
+    nothing is accepted.
+    """
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self._facade = BackgroundTasks.of(dispatch, in_request=False)
+
+    async def __aenter__(self) -> BackgroundTasks:
+        return await self._facade.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._facade.__aexit__(kind, error, traceback)
+        await self._facade.run_accepted(wait=False)
+
+    def __enter__(self) -> BackgroundTasks:
+        refuse_on_loop()
+        return self._facade
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._facade.__exit__(kind, error, traceback)
+        anyio.from_thread.run(partial(self._facade.run_accepted, wait=False), token=self._dispatch.token)

@@ -1,0 +1,53 @@
+"""What a request answers when its calls cannot be accepted: 503 with ``Retry-After``."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.exceptions import HTTPException
+
+from weighbridge.errors import EnqueueError, LaneFullError, UnavailableError
+
+#: Tells a client, in a word, whether the queued calls may be in the queue: ``no`` or ``unknown``.
+ENQUEUED_HEADER = "Weighbridge-Enqueued"
+
+
+class _UnavailableResponseError(UnavailableError, HTTPException):
+    """An :class:`UnavailableError` that FastAPI and Starlette answer as 503 without any handler."""
+
+    def __init__(self, error: UnavailableError) -> None:
+        UnavailableError.__init__(
+            self,
+            problem=error.problem,
+            tasks=error.tasks,
+            unknown=error.unknown,
+            retry_after_s=error.retry_after_s,
+        )
+        self.status_code = 503
+        self.detail = UnavailableError.__str__(self)
+        self.headers = {
+            "Retry-After": str(max(1, math.ceil(error.retry_after_s))),
+            ENQUEUED_HEADER: "unknown" if error.unknown else "no",
+        }
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class QueueUnavailableError(_UnavailableResponseError, EnqueueError):
+    """503: the broker did not take the request's queued calls, or may not have."""
+
+
+class FullLaneError(_UnavailableResponseError, LaneFullError):
+    """503: as many calls wait as the bound of a lane allows."""
+
+
+def for_request(error: UnavailableError) -> UnavailableError:
+    """The same error in the form that a framework answers."""
+    if isinstance(error, _UnavailableResponseError):
+        return error
+    if isinstance(error, EnqueueError):
+        return QueueUnavailableError(error)
+    if isinstance(error, LaneFullError):
+        return FullLaneError(error)
+    return _UnavailableResponseError(error)

@@ -1,0 +1,87 @@
+"""One ``add_task``: the call, its per-call options, and the ticket that the caller gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any
+
+from weighbridge.decision import Decision, Lane
+from weighbridge.errors import OptionError
+from weighbridge.task import TaskSpec, is_weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """Per-call overrides. ``weight`` in CPU milliseconds; ``delay_s`` and ``expires_s`` in seconds from now."""
+
+    weight: float | None = None
+    lane: Lane | None = None
+    delay_s: float | None = None
+    expires_s: float | None = None
+
+    @classmethod
+    def checked(
+        cls, *, weight: object = None, lane: object = None, delay_s: object = None, expires_s: object = None
+    ) -> CallOptions:
+        """The options, if each has a value that it can have.
+
+        :raises OptionError: naming the option, its value and what it takes.
+        """
+        if weight is not None and not is_weight(weight):
+            raise _bad_option("weight", weight, "give a finite number ≥ 0, in milliseconds of CPU time")
+        if lane is not None and lane not in tuple(Lane):
+            raise _bad_option("lane", lane, f"give one of {', '.join(repr(str(each)) for each in Lane)}")
+        for option, value in (("delay_s", delay_s), ("expires_s", expires_s)):
+            if value is not None and not _is_seconds(value):
+                raise _bad_option(option, value, "give a finite number of seconds > 0")
+        if delay_s is not None and lane == Lane.IN_PROCESS:
+            raise OptionError(
+                task="(options)",
+                problem=f"was given delay_s={delay_s!r} with lane='in_process', and only the queue waits",
+                remedy="drop one of the two",
+            )
+        return cls(
+            weight=None if weight is None else float(weight),  # type: ignore[arg-type]  # is_weight has checked it
+            lane=None if lane is None else Lane(str(lane)),
+            delay_s=delay_s,  # type: ignore[arg-type]  # checked above
+            expires_s=expires_s,  # type: ignore[arg-type]  # checked above
+        )
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _bad_option(option: str, value: object, remedy: str) -> OptionError:
+    return OptionError(task="(options)", problem=f"was given {option}={value!r}", remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What ``add_task`` answers: the call's id, its lane, the reason for it, its weight in CPU milliseconds."""
+
+    id: str
+    lane: Lane
+    reason: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Call:
+    """One accepted ``add_task``, on its way to its lane. ``added_at_s`` is on the clock of the dispatcher."""
+
+    id: str
+    name: str
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    spec: TaskSpec | None
+    is_async: bool
+    decision: Decision
+    context: Context
+    added_at_s: float
+    options: CallOptions = CallOptions()
+    payload: tuple[list[Any], dict[str, Any]] | None = None

@@ -1,0 +1,265 @@
+"""Choosing a call's lane: weigh it, look at its constraint, then at its options, then ask the policy."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
+
+from weighbridge.call import CallOptions
+from weighbridge.constraint import Constraint, Target, target_of
+from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
+from weighbridge.errors import (
+    ArgumentError,
+    BrokerNotConfiguredError,
+    DispatcherError,
+    NotOpenError,
+    PolicyError,
+)
+from weighbridge.events import emit
+from weighbridge.policy import Policy, reads_of
+from weighbridge.settings import ArgumentsCheck
+from weighbridge.task import Registry, TaskSpec
+
+logger: Final = logging.getLogger("weighbridge.chooser")
+
+ARGUMENTS_WOULD_NOT_CROSS: Final = "chooser.arguments_would_not_cross"
+
+Payload = tuple[list[Any], dict[str, Any]]
+
+_NO_OPTIONS: Final = CallOptions()
+_UNREAD_IN_PROCESS: Final = InProcessReading()
+_UNREAD_LOOP: Final = LoopReading()
+_UNREAD_BROKER: Final = BrokerReading()
+_ASKED_IN_PROCESS: Final = Decision(
+    lane=Lane.IN_PROCESS, reason="asked for by options(lane='in_process')", rule="options"
+)
+_ASKED_QUEUE: Final = Decision(lane=Lane.QUEUE, reason="asked for by options(lane='queue')", rule="options")
+_DELAYED: Final = Decision(
+    lane=Lane.QUEUE, reason="asked for by options(delay_s=…): only the queue waits", rule="options"
+)
+_NO_DISPATCHER: Final = Decision(
+    lane=Lane.IN_PROCESS, reason="no dispatcher is open, so it runs as Starlette would run it", rule="no dispatcher"
+)
+
+
+class Readings(Protocol):
+    """Where the facts about load come from. Each is cheap: nothing here may wait or probe."""
+
+    def in_process(self) -> InProcessReading:
+        """The in-process lane's counters at this moment."""
+        ...
+
+    def loop(self) -> LoopReading:
+        """The last measured lag of the event loop."""
+        ...
+
+    def broker(self, queue: str) -> BrokerReading:
+        """The last reading of the broker, with the waiting messages of ``queue``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A call that was weighed: its target and weight, the decision, and the encoded arguments if it is queued."""
+
+    target: Target
+    weight: float
+    decision: Decision
+    payload: Payload | None
+
+
+class Chooser:
+    """Chooses a lane for each call. Stateless but for its policy, and for what it remembers of functions.
+
+    Without a policy (no dispatcher is open) a call that may stay stays.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        policy: Policy | None,
+        readings: Readings | None = None,
+        has_queue: bool = False,
+        arguments_check: ArgumentsCheck = ArgumentsCheck.OFF,
+    ) -> None:
+        self._registry = registry
+        self._readings = readings
+        self._has_queue = has_queue
+        self._arguments_check = arguments_check
+        self._targets: WeakKeyDictionary[Callable[..., Any], Target] = WeakKeyDictionary()
+        self._policy: Policy | None = None
+        self._reads: frozenset[str] | None = frozenset()
+        if policy is not None:
+            self.use(policy)
+
+    def use(self, policy: Policy) -> None:
+        """Let another policy decide from the next call on."""
+        reads = reads_of(policy)
+        self._policy = policy
+        self._reads_payload = _reads(reads, "payload_bytes")
+        self._reads_in_process = _reads(reads, "in_process")
+        self._reads_loop = _reads(reads, "loop")
+        self._reads_broker = _reads(reads, "broker")
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that decides now."""
+        return self._policy
+
+    def choose(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        options: CallOptions = _NO_OPTIONS,
+    ) -> Choice:
+        """Weigh a call and choose its lane; encode its arguments if that is the queue.
+
+        :raises DeclarationError: if the function's declaration cannot be obeyed as given.
+        :raises WeightError: if its weight function fails.
+        :raises ConstraintError: if an option asks for a lane that its constraint forbids.
+        :raises ArgumentError: if it goes to the queue with arguments that do not survive it.
+        :raises NotOpenError: if it must be queued and no dispatcher is open.
+        :raises BrokerNotConfiguredError: if it must be queued and there is no broker.
+        :raises PolicyError: if the policy fails, or answers with something else than a decision.
+        """
+        kwargs = {} if kwargs is None else kwargs
+        target = self._target(func)
+        spec = target.spec
+        weight = options.weight
+        if weight is None:
+            weight = spec.weigh(args, kwargs) if spec is not None else 0.0
+        decision, payload = self._decide(target, weight, args, kwargs, options)
+        if decision.lane is Lane.QUEUE:
+            if not self._has_queue:
+                raise self._no_queue(target.name, decision)
+            if payload is None:
+                assert spec is not None  # only a declared task is without the constraint to stay
+                payload = spec.codec.encode(args, kwargs)
+        else:
+            payload = None
+            if self._arguments_check is not ArgumentsCheck.OFF and target.constraint is None and spec is not None:
+                self._check_arguments(spec, args, kwargs)
+        return Choice(target=target, weight=weight, decision=decision, payload=payload)
+
+    def explain(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Decision:
+        """The decision that :meth:`choose` would obey now; nothing is accepted, and no queue is needed."""
+        target = self._target(func)
+        weight = target.spec.weigh(args, kwargs) if target.spec is not None else 0.0
+        return self._decide(target, weight, args, kwargs, _NO_OPTIONS)[0]
+
+    def constraint(self, spec: TaskSpec) -> Constraint | None:
+        """The constraint of a declared task.
+
+        :raises DeclarationError: if its declaration cannot be obeyed.
+        """
+        return self._target(spec.func).constraint
+
+    def _target(self, func: Callable[..., Any]) -> Target:
+        """What is known of a function. Of plain functions it is remembered, for as long as they live."""
+        if type(func) is not FunctionType:
+            return target_of(func, self._registry)
+        target = self._targets.get(func)
+        if target is None or target.spec is not self._registry.of(func):  # it may have been declared since
+            target = self._targets[func] = target_of(func, self._registry)
+        return target
+
+    def _decide(
+        self, target: Target, weight: float, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: CallOptions
+    ) -> tuple[Decision, Payload | None]:
+        constraint = target.constraint
+        if options.delay_s is not None:
+            if constraint is not None and constraint.lane is not Lane.QUEUE:
+                raise constraint.refusal(target.name, "options(delay_s=…)")
+            return (_DELAYED if constraint is None else constraint.decision), None
+        if options.lane is not None:
+            if constraint is not None and constraint.lane is not options.lane:
+                raise constraint.refusal(target.name, f"options(lane='{options.lane}')")
+            return (_ASKED_QUEUE if options.lane is Lane.QUEUE else _ASKED_IN_PROCESS), None
+        if constraint is not None:
+            return constraint.decision, None
+        if self._policy is None:
+            return _NO_DISPATCHER, None
+        assert target.spec is not None  # an undeclared function has a constraint
+        return self._ask(self._policy, target.spec, weight, args, kwargs)
+
+    def _ask(
+        self, policy: Policy, spec: TaskSpec, weight: float, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Decision, Payload | None]:
+        payload, payload_bytes = self._payload(spec, args, kwargs) if self._reads_payload else (None, None)
+        readings = self._readings
+        facts = Facts(
+            name=spec.name,
+            weight=weight,
+            payload_bytes=payload_bytes,
+            queue=spec.queue,
+            priority=spec.priority,
+            tags=spec.tags,
+            is_async=spec.is_async,
+            in_process=readings.in_process() if readings and self._reads_in_process else _UNREAD_IN_PROCESS,
+            loop=readings.loop() if readings and self._reads_loop else _UNREAD_LOOP,
+            broker=readings.broker(spec.queue) if readings and self._reads_broker else _UNREAD_BROKER,
+        )
+        try:
+            decision = policy.decide(facts)
+        except Exception as error:
+            raise PolicyError(
+                source=type(policy).__qualname__,
+                problem=f"decide() raised {type(error).__name__} for task {spec.name!r}: {error}",
+                remedy="a policy must answer for every valid facts",
+            ) from error
+        if not isinstance(decision, Decision):
+            raise PolicyError(
+                source=type(policy).__qualname__,
+                problem=f"decide() answered {decision!r} for task {spec.name!r}",
+                remedy="return a weighbridge.Decision",
+            )
+        return decision, payload
+
+    def _payload(
+        self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Payload | None, int | None]:
+        """The encoded arguments and their number of bytes; unknown if they cannot be encoded."""
+        try:
+            payload = spec.codec.encode(args, kwargs)
+        except ArgumentError:
+            return None, None  # if the policy queues it all the same, encoding it then raises
+        return payload, len(json.dumps(payload, separators=(",", ":")))
+
+    def _check_arguments(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        try:
+            spec.codec.encode(args, kwargs)
+        except ArgumentError as error:
+            if self._arguments_check is ArgumentsCheck.STRICT:
+                raise
+            emit(
+                logger,
+                ARGUMENTS_WOULD_NOT_CROSS,
+                level=logging.WARNING,
+                task=spec.name,
+                argument=error.argument,
+                problem=error.problem,
+            )
+
+    def _no_queue(self, task: str, decision: Decision) -> DispatcherError:
+        if self._policy is None:
+            return NotOpenError(
+                problem=f"task {task!r} must be queued ({decision.reason}), and no dispatcher is open",
+                remedy="open one: FastAPI(lifespan=dispatcher.lifespan), or async with dispatcher",
+            )
+        return BrokerNotConfiguredError(
+            problem=f"task {task!r} must be queued ({decision.reason}), and no broker is configured",
+            remedy="set WEIGHBRIDGE_BROKER_URL, or give Dispatcher(broker_url=…)",
+        )
+
+
+def _reads(names: frozenset[str] | None, fact: str) -> bool:
+    """Whether a policy that reads these facts (``None``: all) reads this one, or one inside it."""
+    return names is None or any(name == fact or name.startswith(f"{fact}.") for name in names)

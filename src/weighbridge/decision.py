@@ -1,0 +1,72 @@
+"""The values around a decision: lanes, the facts that a policy may look at, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Lane(StrEnum):
+    """Where a call runs. The strings stand in policy files, messages, logs and pages alike."""
+
+    IN_PROCESS = "in_process"
+    QUEUE = "queue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InProcessReading:
+    """This process's in-process lane, read live: calls that run, calls that wait, threads without a call."""
+
+    running: int = 0
+    waiting: int = 0
+    threads_free: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopReading:
+    """How late the event loop answers, in milliseconds, measured from a thread. ``None``: not measured."""
+
+    lag_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerReading:
+    """The last background reading of the broker; nothing is probed when a call is decided.
+
+    ``waiting`` counts the messages of the call's own queue, ``age_s`` the seconds since the reading.
+    ``None``: never read, or a broker that cannot tell.
+    """
+
+    available: bool | None = None
+    waiting: int | None = None
+    age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that a policy may look at: the call, and the last reading of load.
+
+    ``weight`` is in milliseconds of CPU time. ``payload_bytes`` is the size of the encoded arguments, and
+    ``None`` for a call whose arguments were not encoded (it cannot cross, or the policy does not ask).
+    """
+
+    name: str = ""
+    weight: float = 0.0
+    payload_bytes: int | None = None
+    queue: str = "default"
+    priority: int = 0
+    tags: Sequence[str] = ()
+    is_async: bool = False
+    in_process: InProcessReading = field(default_factory=InProcessReading)
+    loop: LoopReading = field(default_factory=LoopReading)
+    broker: BrokerReading = field(default_factory=BrokerReading)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The lane, the reason as a person reads it, and the rule or constraint that decided."""
+
+    lane: Lane
+    reason: str
+    rule: str

@@ -1,0 +1,190 @@
+"""Dispatch: weigh a call, decide, hand it over. What a facade needs of an open dispatcher, and no more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from typing import Any, Final, Protocol
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+
+from weighbridge.call import Call, CallOptions
+from weighbridge.chooser import Chooser
+from weighbridge.errors import EnqueueError, SeveralDispatchersError, UnavailableError
+from weighbridge.events import emit
+from weighbridge.lanes.in_process import Chain, InProcessLane
+from weighbridge.lanes.queue import QueueLane
+from weighbridge.settings import OnFailure
+from weighbridge.task import OnUnavailable
+
+logger: Final = logging.getLogger("weighbridge.dispatch")
+
+RAN_HERE: Final = "dispatch.ran_here"
+
+
+class Dispatch:
+    """An open dispatcher: its chooser and its two lanes.
+
+    :meth:`call` may be used from any thread; the rest belongs to the loop that opened the dispatcher, and ``token``
+    leads other threads there.
+    """
+
+    def __init__(
+        self,
+        *,
+        chooser: Chooser,
+        in_process: InProcessLane,
+        queue: QueueLane | None,
+        on_failure: OnFailure,
+        wait_in_process: bool,
+        new_id: Callable[[], str],
+        clock: Callable[[], float],
+        token: anyio.lowlevel.EventLoopToken,
+    ) -> None:
+        self.chooser = chooser
+        self.in_process = in_process
+        self.queue = queue
+        self.runs_like_starlette = on_failure is OnFailure.STOP
+        self.wait_in_process = wait_in_process
+        self._new_id = new_id
+        self._clock = clock
+        self.token = token
+
+    def call(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], options: CallOptions
+    ) -> tuple[Call, float]:
+        """The weighed and decided call, and its weight. Raises what :meth:`Chooser.choose` raises."""
+        return new_call(self.chooser, func, args, kwargs, options, new_id=self._new_id, clock=self._clock)
+
+    async def commit(self, queued: Sequence[Call], staying: Sequence[Call]) -> list[Call]:
+        """Accept a request's calls, all or none: room in process for those that stay, the broker for the queued.
+
+        Not cancellable while the broker is asked.
+
+        :returns: the calls to hand over in process: ``staying``, in front of them what ``run_here`` kept here.
+        :raises LaneFullError: if a lane has no room; nothing was enqueued.
+        :raises EnqueueError: if the broker did not take the queued calls, or may not have.
+        """
+        self.in_process.reserve(staying)
+        if not queued or self.queue is None:
+            return list(staying)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self.queue.commit(queued)
+        except UnavailableError as error:
+            return [*self._keep_here(queued, error, staying), *staying]
+        except BaseException:
+            self.in_process.release(staying)
+            raise
+        return list(staying)
+
+    def hand_over(self, calls: Sequence[Call]) -> Chain:
+        """Start the accepted calls of one request in process, as one chain."""
+        return self.in_process.hand_over(calls)
+
+    def release(self, calls: Sequence[Call]) -> None:
+        """Give back the room of accepted calls that will not run."""
+        self.in_process.release(calls)
+
+    def _keep_here(self, queued: Sequence[Call], error: UnavailableError, staying: Sequence[Call]) -> Sequence[Call]:
+        """The queued calls, if they certainly are not in the queue and each may then run here; else ``error``."""
+        try:
+            if not _may_run_here(queued, error):
+                raise error
+            self.in_process.reserve(queued)
+        except UnavailableError:
+            self.in_process.release(staying)
+            raise
+        for call in queued:
+            emit(logger, RAN_HERE, level=logging.WARNING, task=call.name, call_id=call.id, problem=error.problem)
+        return queued
+
+
+def _may_run_here(queued: Sequence[Call], error: UnavailableError) -> bool:
+    return (
+        isinstance(error, EnqueueError)
+        and not error.unknown
+        and all(
+            call.spec is not None
+            and call.spec.on_unavailable is OnUnavailable.RUN_HERE
+            and call.options.lane is None
+            and call.options.delay_s is None
+            for call in queued
+        )
+    )
+
+
+def new_call(
+    chooser: Chooser,
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: CallOptions,
+    *,
+    new_id: Callable[[], str],
+    clock: Callable[[], float],
+) -> tuple[Call, float]:
+    """Weigh and decide one call; with it, its weight in CPU milliseconds."""
+    choice = chooser.choose(func, args, kwargs, options=options)
+    target = choice.target
+    call = Call(
+        id=new_id(),
+        name=target.name,
+        func=func,
+        args=args,
+        kwargs=kwargs,
+        spec=target.spec,
+        is_async=target.is_async,
+        decision=choice.decision,
+        context=copy_context(),
+        added_at_s=clock(),
+        options=options,
+        payload=choice.payload,
+    )
+    return call, choice.weight
+
+
+class DispatchSource(Protocol):
+    """Whatever can say which open dispatch a facade should use; a dispatcher, that is."""
+
+    @property
+    def dispatch(self) -> Dispatch | None:
+        """The open state; ``None`` while closed."""
+        ...
+
+
+#: The dispatches that are open on the running loop, so that a stand-alone facade finds the one there is.
+_open_here: Final = anyio.lowlevel.RunVar[tuple[Dispatch, ...]]("weighbridge_open_dispatches", ())
+
+
+def publish(dispatch: Dispatch) -> None:
+    """Make ``dispatch`` known on the running loop."""
+    _open_here.set((*_open_here.get(), dispatch))
+
+
+def withdraw(dispatch: Dispatch) -> None:
+    """Forget ``dispatch`` on the running loop."""
+    _open_here.set(tuple(each for each in _open_here.get() if each is not dispatch))
+
+
+def only_open_dispatch() -> Dispatch | None:
+    """The one dispatch that is open on the running loop (on a worker thread: on the loop that started it).
+
+    :raises SeveralDispatchersError: if there are several.
+    """
+    try:
+        open_here = _open_here.get()
+    except anyio.NoEventLoopError:
+        try:
+            open_here = anyio.from_thread.run_sync(_open_here.get)
+        except RuntimeError:  # not a worker thread either: there is no loop
+            return None
+    if len(open_here) > 1:
+        raise SeveralDispatchersError(
+            problem=f"{len(open_here)} dispatchers are open on this event loop",
+            remedy="say which one: BackgroundTasks(dispatcher=…), or dependencies=[dispatcher.gate] on the app",
+        )
+    return open_here[0] if open_here else None

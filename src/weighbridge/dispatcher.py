@@ -1,0 +1,286 @@
+"""The dispatcher: the composition root, which alone knows settings, policy, broker and both lanes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self, Unpack
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import dramatiq
+from fastapi import Depends
+
+from weighbridge.background.injection import STATE, provider_of
+from weighbridge.background.outside import OutsideTasks
+from weighbridge.chooser import Chooser
+from weighbridge.decision import Decision, Lane
+from weighbridge.dispatch import Dispatch, publish, withdraw
+from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DispatcherError, NotOpenError
+from weighbridge.events import emit
+from weighbridge.lanes.in_process import InProcessLane
+from weighbridge.lanes.queue import QueueLane, bind, connect
+from weighbridge.outlook import check_tasks, crossing_tasks, lanes_of
+from weighbridge.policy import Policy, load_policy, reads_of
+from weighbridge.readings import LiveReadings
+from weighbridge.settings import Settings, SettingsArguments
+from weighbridge.task import TaskSpec, registry
+
+logger: Final = logging.getLogger("weighbridge.dispatcher")
+
+BROKER_UNREACHABLE: Final = "dispatcher.broker_unreachable"
+
+P = ParamSpec("P")
+
+
+class Dispatcher:
+    """Sends each call down its lane; one for an app, open for as long as the app serves.
+
+    ``FastAPI(lifespan=dispatcher.lifespan, dependencies=[dispatcher.gate])``, or ``async with dispatcher`` in a
+    lifespan of your own. It can be opened again after it was closed. Two dispatchers in one process never mix.
+
+    :param policy: A shipped name, a path to a TOML file, ``module:object``, or an object with ``decide(facts)``.
+    :param broker: A Dramatiq broker of your own, instead of ``broker_url``; it is not closed with the dispatcher.
+    :param settings: Ready-made settings. Default: from the environment and pyproject.toml.
+    :param arguments: Single settings (see :class:`Settings`); they win over all other sources.
+    :raises SettingsError: if a setting is unknown or has a value that it cannot have.
+    :raises PolicyError: if the policy cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: str | os.PathLike[str] | Policy | None = None,
+        broker: dramatiq.Broker | None = None,
+        settings: Settings | None = None,
+        **arguments: Unpack[SettingsArguments],
+    ) -> None:
+        changes: dict[str, Any] = dict(arguments)
+        if isinstance(policy, str):
+            changes["policy"] = policy
+        if settings is None:
+            settings = Settings(**changes)
+        elif changes:
+            settings = settings.with_changes(**changes)
+        self.settings: Final = settings
+        self._broker = broker
+        self._policy = load_policy(settings.policy if policy is None else policy)
+        self._dispatch: Dispatch | None = None
+        self._readings: LiveReadings | None = None
+        self._stack: AsyncExitStack | None = None
+
+    # -- opening and closing --------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Open both lanes. An unreachable broker is logged, and only calls that must be queued are refused.
+
+        :raises DispatcherError: if it is open already.
+        :raises DeclarationError: if a registered task cannot work as declared.
+        :raises BrokerNotConfiguredError: if a registered task could be queued and no broker is configured.
+        :raises BrokerError: if the broker's address cannot be used.
+        """
+        if self._stack is not None:
+            raise DispatcherError(problem="the dispatcher is open already", remedy="open it once, in one lifespan")
+        self._check_tasks(self._policy)
+        async with AsyncExitStack() as stack:
+            queue = await self._open_queue(stack)
+            in_process = await self._open_in_process(stack)
+            token = anyio.lowlevel.current_token()
+            readings = LiveReadings(
+                in_process=in_process, queue=queue, queues=_queues, clock=time.monotonic, token=token
+            )
+            stack.callback(readings.stop)
+            readings.watch(reads_of(self._policy))
+            dispatch = Dispatch(
+                chooser=Chooser(
+                    registry=registry,
+                    policy=self._policy,
+                    readings=readings,
+                    has_queue=queue is not None,
+                    arguments_check=self.settings.arguments_check,
+                ),
+                in_process=in_process,
+                queue=queue,
+                on_failure=self.settings.on_failure,
+                wait_in_process=self.settings.wait_in_process,
+                new_id=_new_id,
+                clock=time.monotonic,
+                token=token,
+            )
+            publish(dispatch)
+            stack.callback(withdraw, dispatch)
+            if queue is not None:
+                group = await stack.enter_async_context(anyio.create_task_group())
+                stack.callback(group.cancel_scope.cancel)
+                group.start_soon(_report_unreachable, queue)
+            self._dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        stack = self._stack
+        if stack is None:
+            raise NotOpenError(problem="the dispatcher is not open", remedy="leave it once, where it was entered")
+        try:
+            return await stack.__aexit__(kind, error, traceback)
+        finally:
+            self._dispatch = self._readings = self._stack = None
+
+    @asynccontextmanager
+    async def lifespan(self, app: object) -> AsyncIterator[Mapping[str, Any]]:  # noqa: ARG002  # Starlette's signature
+        """The lifespan for ``FastAPI(lifespan=…)`` and ``Starlette(lifespan=…)``; mounted apps see it too."""
+        async with self:
+            yield {STATE: self}
+
+    async def _open_queue(self, stack: AsyncExitStack) -> QueueLane | None:
+        broker = self._broker
+        if broker is None:
+            if self.settings.broker_url is None:
+                return None
+            broker = self._connect(self.settings.broker_url)
+        queue = QueueLane(
+            broker=broker,
+            timeout_s=self.settings.enqueue_timeout_s,
+            waiting_limit=self.settings.publisher_waiting,
+            close_broker=self._broker is None,
+        )
+        for spec in crossing_tasks(registry):
+            queue.bind(spec)
+        queue.open()
+
+        async def close() -> None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(queue.close)
+
+        stack.push_async_callback(close)
+        return queue
+
+    async def _open_in_process(self, stack: AsyncExitStack) -> InProcessLane:
+        lane = InProcessLane(
+            threads=self.settings.in_process_threads,
+            running_limit=self.settings.in_process_running,
+            waiting_limit=self.settings.in_process_waiting,
+            drain_timeout_s=self.settings.drain_timeout_s,
+            clock=time.monotonic,
+        )
+        return await stack.enter_async_context(lane)
+
+    def _connect(self, broker_url: str) -> dramatiq.Broker:
+        return connect(broker_url, namespace=self.settings.namespace, timeout_s=self.settings.enqueue_timeout_s)
+
+    # -- in the app -----------------------------------------------------------------------------------------
+
+    @property
+    def dispatch(self) -> Dispatch | None:
+        """The open state, which a facade uses; ``None`` while closed."""
+        return self._dispatch
+
+    @cached_property
+    def gate(self) -> Any:
+        """The dependency that commits a request's queued calls: first in ``FastAPI(dependencies=[…])``.
+
+        Entered first, it exits last, so it commits after the request's function-scoped database work. It is a
+        ``fastapi.Depends``, typed ``Any`` as FastAPI types it.
+        """
+        return Depends(provider_of(self))
+
+    def tasks(self) -> OutsideTasks:
+        """A context for adding tasks outside a request: ``async with`` on the loop, ``with`` on a thread.
+
+        :raises NotOpenError: if the dispatcher is not open.
+        """
+        return OutsideTasks(self._opened())
+
+    async def join(self) -> None:
+        """Return once nothing waits or runs in process. What is queued is the workers' and is not waited for.
+
+        :raises NotOpenError: if the dispatcher is not open.
+        """
+        await self._opened().in_process.join()
+
+    def _opened(self) -> Dispatch:
+        if self._dispatch is None:
+            raise NotOpenError(
+                problem="the dispatcher is not open",
+                remedy="open it: FastAPI(lifespan=dispatcher.lifespan), or async with dispatcher",
+            )
+        return self._dispatch
+
+    # -- deciding -------------------------------------------------------------------------------------------
+
+    def explain(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Decision:
+        """The decision for this call as things stand now; nothing is accepted or run."""
+        chooser = self._dispatch.chooser if self._dispatch else Chooser(registry=registry, policy=self._policy)
+        return chooser.explain(func, args, kwargs)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that decides now. Set it to whatever the setting takes, or to a policy object.
+
+        The new one is loaded and checked completely before it replaces the old one; the next call obeys it. While
+        the dispatcher is open, set it on the loop's thread.
+
+        Setting raises :class:`PolicyError` if it cannot be used, and :class:`BrokerNotConfiguredError` if it could
+        queue a task and there is no broker; then the old one stays.
+        """
+        return self._policy
+
+    @policy.setter
+    def policy(self, reference: str | os.PathLike[str] | Policy) -> None:
+        policy = load_policy(reference)
+        if self._dispatch is not None:
+            self._check_tasks(policy)
+            self._dispatch.chooser.use(policy)
+        if self._readings is not None:
+            self._readings.watch(reads_of(policy))
+        self._policy = policy
+
+    def lanes_of(self, spec: TaskSpec) -> frozenset[Lane]:
+        """The lanes that a task's calls may take: by its constraint, or by what the policy can answer for it."""
+        return lanes_of(spec, self._policy)
+
+    def _check_tasks(self, policy: Policy) -> None:
+        check_tasks(registry, policy, has_broker=self._broker is not None or self.settings.broker_url is not None)
+
+    # -- for workers ----------------------------------------------------------------------------------------
+
+    def worker_broker(self) -> dramatiq.Broker:
+        """A broker for a worker, with an actor bound for each registered task that can be queued.
+
+        :raises BrokerNotConfiguredError: if there is none.
+        """
+        broker = self._broker
+        if broker is None:
+            if self.settings.broker_url is None:
+                raise BrokerNotConfiguredError(
+                    problem="a worker needs a broker, and none is configured",
+                    remedy="set WEIGHBRIDGE_BROKER_URL, or give Dispatcher(broker_url=…)",
+                )
+            broker = self._connect(self.settings.broker_url)
+        for spec in crossing_tasks(registry):
+            bind(broker, spec)
+        return broker
+
+
+async def _report_unreachable(queue: QueueLane) -> None:
+    """A broker that is down is no outage of the service, so the start does not wait for it, but says it."""
+    try:
+        await anyio.to_thread.run_sync(queue.ping, abandon_on_cancel=True)
+    except BrokerError as error:
+        emit(logger, BROKER_UNREACHABLE, level=logging.ERROR, problem=error)
+
+
+def _queues() -> set[str]:
+    return {spec.queue for spec in registry}
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,1 @@
+"""The two lanes: each takes calls that were accepted, and neither knows the other."""

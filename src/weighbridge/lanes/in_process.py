@@ -1,0 +1,262 @@
+"""The in-process lane: runs accepted calls in this process, beside the requests and never inside one."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from weighbridge.call import Call
+from weighbridge.decision import InProcessReading
+from weighbridge.errors import LaneFullError
+from weighbridge.events import emit
+
+logger: Final = logging.getLogger("weighbridge.in_process")
+
+CALL_FAILED: Final = "in_process.call_failed"
+CALL_RETRIED: Final = "in_process.call_retried"
+CALL_EXPIRED: Final = "in_process.call_expired"
+CALL_CANCELLED: Final = "in_process.call_cancelled"
+CALL_NOT_FINISHED: Final = "in_process.call_not_finished"
+CALL_NOT_STARTED: Final = "in_process.call_not_started"
+
+#: After a refusal for want of room, a client should wait about as long as light calls take to make room.
+RETRY_AFTER_S: Final = 1.0
+
+
+class Chain:
+    """One request's calls: run in the order added, one at a time. Chains run beside each other."""
+
+    __slots__ = ("_finished", "calls")
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls = deque(calls)
+        self._finished: anyio.Event | None = None
+
+    async def wait(self) -> None:
+        """Return once every call of the chain has ended, however it ended."""
+        if self.calls:
+            self._finished = self._finished or anyio.Event()
+            await self._finished.wait()
+
+    def end_first(self) -> None:
+        """The first call has ended."""
+        self.calls.popleft()
+        if not self.calls and self._finished is not None:
+            self._finished.set()
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Slots for one kind of call, and the chains whose first call waits for one of them."""
+
+    limit: int
+    running: int = 0
+    chains: deque[Chain] = field(default_factory=deque)
+
+
+class InProcessLane:
+    """Runs calls on the loop that opened it: async ones as tasks, sync ones on threads of the lane's own.
+
+    An async context manager. Its methods belong to that loop's thread. Every call runs at most once, with
+    the context variables of its ``add_task``; a failure is logged and touches no other call. Leaving the
+    context waits ``drain_timeout_s`` for what waits and runs, then cancels, and names each call that did not
+    finish. A thread cannot be cancelled: it runs on until the process ends, and is named too.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int,
+        running_limit: int,
+        waiting_limit: int,
+        drain_timeout_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._threads = _Pool(limit=threads)
+        self._tasks = _Pool(limit=running_limit)
+        self._waiting_limit = waiting_limit
+        self._drain_timeout_s = drain_timeout_s
+        self._clock = clock
+        self._waiting = 0
+        self._running: dict[Call, Chain] = {}
+        self._idle: anyio.Event | None = None
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._group: anyio.abc.TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._limiter = anyio.CapacityLimiter(self._threads.limit)
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        group = self._open_group()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(self._drain_timeout_s):
+            await self.join()
+        for call in self._running:
+            emit(logger, CALL_NOT_FINISHED, level=logging.ERROR, **_about(call))
+        for call in self._take_waiting():
+            emit(logger, CALL_NOT_STARTED, level=logging.ERROR, **_about(call))
+        self._group = None  # so that a call that ends now starts no other
+        group.cancel_scope.cancel()
+        return await group.__aexit__(kind, error, traceback)
+
+    # -- admission ------------------------------------------------------------------------------------------
+
+    def reserve(self, calls: Sequence[Call]) -> None:
+        """Take room for calls that are accepted now and handed over after the response.
+
+        :raises LaneFullError: if so many more may not wait; then no room is taken.
+        """
+        if self._waiting + len(calls) > self._waiting_limit:
+            raise LaneFullError(
+                problem=f"{self._waiting} calls wait in process already, and in_process_waiting allows "
+                f"{self._waiting_limit}",
+                tasks=[call.name for call in calls],
+                unknown=False,
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._waiting += len(calls)
+
+    def release(self, calls: Sequence[Call]) -> None:
+        """Give back the room of calls that will not be handed over."""
+        self._waiting -= len(calls)
+        self._note_idle()
+
+    def hand_over(self, calls: Sequence[Call]) -> Chain:
+        """Start a chain of calls whose room was reserved."""
+        chain = Chain(calls)
+        if calls:
+            self._line_up(chain)
+        return chain
+
+    # -- what is seen from outside --------------------------------------------------------------------------
+
+    def reading(self) -> InProcessReading:
+        """The lane's counters at this moment."""
+        return InProcessReading(
+            running=len(self._running),
+            waiting=self._waiting,
+            threads_free=max(0, self._threads.limit - self._threads.running),
+        )
+
+    async def join(self) -> None:
+        """Return once nothing waits or runs here."""
+        while self._waiting or self._running:
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()
+
+    # -- running --------------------------------------------------------------------------------------------
+
+    def _open_group(self) -> anyio.abc.TaskGroup:
+        if self._group is None:  # the dispatcher hands over only while it is open
+            raise RuntimeError("the in-process lane is not open")
+        return self._group
+
+    def _line_up(self, chain: Chain) -> None:
+        pool = self._tasks if chain.calls[0].is_async else self._threads
+        pool.chains.append(chain)
+        self._start_next(pool)
+
+    def _start_next(self, pool: _Pool) -> None:
+        group = self._open_group()
+        while pool.chains and pool.running < pool.limit:
+            chain = pool.chains.popleft()
+            call = chain.calls[0]
+            pool.running += 1
+            self._waiting -= 1
+            self._running[call] = chain
+            # A task takes the context that is current where it is started.
+            call.context.run(partial(group.start_soon, self._run_first, pool, chain, name=call.name))
+
+    async def _run_first(self, pool: _Pool, chain: Chain) -> None:
+        call = chain.calls[0]
+        try:
+            await self._run(call)
+        finally:
+            pool.running -= 1
+            del self._running[call]
+            chain.end_first()
+            if self._group is not None:
+                if chain.calls:
+                    self._line_up(chain)
+                self._start_next(pool)
+            self._note_idle()
+
+    async def _run(self, call: Call) -> None:
+        expires_s = call.options.expires_s
+        if expires_s is not None and self._clock() - call.added_at_s > expires_s:
+            emit(logger, CALL_EXPIRED, level=logging.WARNING, **_about(call))
+            return
+        retries = (call.spec.retries or 0) if call.spec is not None else 0
+        for attempt in range(retries + 1):
+            try:
+                await self._attempt(call)
+            except Exception as error:  # noqa: BLE001  # a task may raise anything, and it touches no other call
+                if attempt == retries:
+                    emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **_about(call))
+                    return
+                emit(logger, CALL_RETRIED, level=logging.WARNING, error=error, attempt=attempt + 1, **_about(call))
+                await anyio.sleep(_backoff_s(call, attempt))
+            except anyio.get_cancelled_exc_class() as error:
+                if self._group is None or self._group.cancel_scope.cancel_called:
+                    raise
+                # The task cancelled itself; to the task group that would look like a success.
+                emit(logger, CALL_CANCELLED, level=logging.ERROR, error=error, **_about(call))
+                return
+            else:
+                return
+
+    async def _attempt(self, call: Call) -> None:
+        if call.is_async:
+            limit_s = call.spec.time_limit_s if call.spec is not None else None
+            if limit_s is None:
+                await call.func(*call.args, **call.kwargs)
+            else:
+                with anyio.fail_after(limit_s):
+                    await call.func(*call.args, **call.kwargs)
+        else:
+            await anyio.to_thread.run_sync(
+                partial(call.func, *call.args, **call.kwargs), limiter=self._limiter, abandon_on_cancel=True
+            )
+
+    # -- ending ---------------------------------------------------------------------------------------------
+
+    def _take_waiting(self) -> list[Call]:
+        """Empty the lane of calls that have not started, in no particular order among chains."""
+        taken: list[Call] = []
+        for chain in self._running.values():
+            while len(chain.calls) > 1:  # the first one runs
+                taken.append(chain.calls.pop())
+        for pool in (self._threads, self._tasks):
+            for chain in pool.chains:
+                taken.extend(chain.calls)
+            pool.chains.clear()
+        self._waiting -= len(taken)
+        return taken
+
+    def _note_idle(self) -> None:
+        if self._idle is not None and not self._waiting and not self._running:
+            self._idle.set()
+            self._idle = None
+
+
+def _about(call: Call) -> dict[str, Any]:
+    return {"task": call.name, "call_id": call.id}
+
+
+def _backoff_s(call: Call, attempt: int) -> float:
+    if call.spec is None:
+        return 0.0
+    return float(min(call.spec.max_backoff_s, call.spec.min_backoff_s * 2**attempt))

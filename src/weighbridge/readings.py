@@ -1,0 +1,84 @@
+"""The live readings of an open dispatcher: the lanes' counters, and samplers only for what the policy looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import anyio.lowlevel
+
+from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
+from weighbridge.lanes.in_process import InProcessLane
+from weighbridge.lanes.queue import QueueLane
+from weighbridge.load import BrokerSampler, LoopSampler
+
+
+class LiveReadings:
+    """Answers from memory, on any thread. :meth:`watch` and :meth:`stop` belong to the dispatcher's loop."""
+
+    def __init__(
+        self,
+        *,
+        in_process: InProcessLane,
+        queue: QueueLane | None,
+        queues: Callable[[], Iterable[str]],
+        clock: Callable[[], float],
+        token: anyio.lowlevel.EventLoopToken,
+    ) -> None:
+        self._in_process = in_process
+        self._queue = queue
+        self._queues = queues
+        self._clock = clock
+        self._token = token
+        self._loop_sampler: LoopSampler | None = None
+        self._broker_sampler: BrokerSampler | None = None
+
+    def watch(self, reads: frozenset[str] | None) -> None:
+        """Sample what a policy that reads these facts (``None``: all) looks at, and nothing else."""
+        if _any_below(reads, "loop"):
+            if self._loop_sampler is None:
+                self._loop_sampler = LoopSampler(soon=_soon(self._token), clock=self._clock)
+                self._loop_sampler.start()
+        elif self._loop_sampler is not None:
+            self._loop_sampler.stop()
+            self._loop_sampler = None
+        if _any_below(reads, "broker") and self._queue is not None:
+            if self._broker_sampler is None:
+                self._broker_sampler = BrokerSampler(
+                    waiting=self._queue.waiting_in, queues=self._queues, clock=self._clock
+                )
+                self._broker_sampler.start()
+        elif self._broker_sampler is not None:
+            self._broker_sampler.stop()
+            self._broker_sampler = None
+
+    def stop(self) -> None:
+        """Stop all sampling."""
+        self.watch(frozenset())
+
+    def in_process(self) -> InProcessReading:
+        """The in-process lane's counters at this moment."""
+        return self._in_process.reading()
+
+    def loop(self) -> LoopReading:
+        """The last measured lag of the event loop."""
+        return LoopReading() if self._loop_sampler is None else self._loop_sampler.reading()
+
+    def broker(self, queue: str) -> BrokerReading:
+        """The last reading of the broker."""
+        available = None if self._queue is None else self._queue.available()
+        if self._broker_sampler is None:
+            return BrokerReading(available=available)
+        return self._broker_sampler.reading(queue, available=available)
+
+
+def _any_below(reads: frozenset[str] | None, reading: str) -> bool:
+    return reads is None or any(fact.startswith(f"{reading}.") for fact in reads)
+
+
+def _soon(token: anyio.lowlevel.EventLoopToken) -> Callable[[Callable[[], None]], object]:
+    """The loop's own thread-safe "call this soon": asyncio's and trio's have different names, anyio's waits."""
+    native: Any = token.native_token
+    if hasattr(native, "call_soon_threadsafe"):
+        return cast("Callable[[Callable[[], None]], object]", native.call_soon_threadsafe)
+    return cast("Callable[[Callable[[], None]], object]", native.run_sync_soon)

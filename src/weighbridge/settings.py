@@ -1,0 +1,200 @@
+"""The process's configuration: arguments over ``WEIGHBRIDGE_*`` over ``[tool.weighbridge]`` in pyproject.toml."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self, TypedDict
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    PyprojectTomlConfigSettingsSource,
+    SettingsConfigDict,
+)
+
+from weighbridge.errors import SettingsError
+
+PREFIX = "WEIGHBRIDGE_"
+BROKER_SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
+
+
+class OnFailure(StrEnum):
+    """What a failing in-process call does to the calls after it."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
+class ArgumentsCheck(StrEnum):
+    """What happens to arguments that would not survive the queue, when the call stays in process."""
+
+    OFF = "off"
+    WARN = "warn"
+    STRICT = "strict"
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its meaning. Each is also an environment variable ``WEIGHBRIDGE_<NAME>``.
+
+    Raises :class:`~weighbridge.errors.SettingsError` for a value that a setting cannot have, for a misspelt
+    ``WEIGHBRIDGE_*`` variable, and for an unknown key in ``[tool.weighbridge]``: none is ever ignored.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=False,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        pyproject_toml_table_header=("tool", "weighbridge"),
+        # pyproject.toml stands at the project's root, and a service may be started from a folder below it.
+        pyproject_toml_depth=3,
+    )
+
+    policy: str = Field(
+        default="by-weight",
+        description="The policy: a shipped name, a path to a TOML file, or `module:object`.",
+    )
+    broker_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="The broker: `redis://`, `rediss://`, `unix://`, `amqp://` or `amqps://`. "
+        "None: nothing can be queued.",
+    )
+    namespace: str = Field(
+        default="weighbridge",
+        pattern=r"^[A-Za-z0-9_.:-]+$",
+        max_length=100,
+        description="What every key in the broker starts with; services that share a broker take different ones.",
+    )
+    in_process_threads: int = Field(
+        default=8, ge=1, description="Threads for sync calls in process; never the endpoints' own."
+    )
+    in_process_running: int = Field(
+        default=1_000, ge=1, description="Async calls that may run in process at one time; more wait."
+    )
+    in_process_waiting: int = Field(
+        default=10_000, ge=1, description="Calls that may wait in process; a request that would add more gets 503."
+    )
+    publisher_waiting: int = Field(
+        default=10_000, ge=1, description="Calls that may wait for the broker; a request that would add more gets 503."
+    )
+    enqueue_timeout_s: float = Field(
+        default=0.5, gt=0, le=60, description="Seconds in which the broker must accept a request's calls, or 503."
+    )
+    on_failure: OnFailure = Field(
+        default=OnFailure.CONTINUE,
+        description="`continue`: each in-process call runs whatever the others do. `stop`: exactly as Starlette.",
+    )
+    wait_in_process: bool = Field(
+        default=False, description="The response's background step waits for its calls; for test suites."
+    )
+    drain_timeout_s: float = Field(
+        default=10.0, ge=0, description="Seconds that in-process calls get at shutdown before they are cancelled."
+    )
+    modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Modules that declare tasks, for the commands; comma-separated in the environment."
+    )
+    arguments_check: ArgumentsCheck = Field(
+        default=ArgumentsCheck.OFF,
+        description="For calls that stay though their task could be queued: `warn` logs, `strict` refuses "
+        "arguments that would not survive the queue.",
+    )
+
+    def __init__(self, **values: Any) -> None:
+        _refuse_misspelt_variables(os.environ, known=type(self).model_fields)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _settings_error(error, known=type(self).model_fields) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the signature is pydantic-settings'
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then pyproject.toml; no other source is read."""
+        return init_settings, env_settings, PyprojectTomlConfigSettingsSource(settings_cls)
+
+    @field_validator("modules", mode="before")
+    @classmethod
+    def _split_modules(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme = urlsplit(value).scheme
+        if scheme not in BROKER_SCHEMES:
+            known = ", ".join(f"{name}://" for name in BROKER_SCHEMES)
+            raise ValueError(f"has the scheme {scheme!r}; it must start with one of {known}")
+        return value
+
+    def with_changes(self, **changes: object) -> Self:
+        """A copy with some settings changed, validated like the original."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+class SettingsArguments(TypedDict, total=False):
+    """The settings as keyword arguments; the meaning of each is at :class:`Settings`."""
+
+    broker_url: str | None
+    namespace: str
+    in_process_threads: int
+    in_process_running: int
+    in_process_waiting: int
+    publisher_waiting: int
+    enqueue_timeout_s: float
+    on_failure: Literal["continue", "stop"] | OnFailure
+    wait_in_process: bool
+    drain_timeout_s: float
+    modules: Sequence[str]
+    arguments_check: Literal["off", "warn", "strict"] | ArgumentsCheck
+
+
+def _refuse_misspelt_variables(environ: Mapping[str, str], *, known: Mapping[str, object]) -> None:
+    names = {PREFIX + name.upper() for name in known}
+    for variable in environ:
+        upper = variable.upper()
+        if upper.startswith(PREFIX) and upper not in names:
+            raise SettingsError(
+                setting=variable, problem="is not a setting", remedy=_suggest(upper, names, what="variable")
+            )
+
+
+def _settings_error(error: ValidationError, *, known: Mapping[str, object]) -> SettingsError:
+    """The first fault as a SettingsError; the value is left out, since it may hold a password."""
+    fault = error.errors(include_input=False, include_url=False)[0]
+    name = str(fault["loc"][0]) if fault["loc"] else "(all)"
+    if fault["type"] == "extra_forbidden":
+        return SettingsError(
+            setting=name, problem="is not a setting", remedy=_suggest(name, set(known), what="setting")
+        )
+    given = os.environ.get(PREFIX + name.upper())
+    source = f"set {PREFIX}{name.upper()} to" if given is not None else "give"
+    message = fault["msg"].removeprefix("Value error, ")
+    shown = f" ({given!r})" if given is not None and name != "broker_url" else ""
+    return SettingsError(
+        setting=name,
+        problem=f"is not valid{shown}: {message}",
+        remedy=f"{source} a value that fits (see the reference page on settings)",
+    )
+
+
+def _suggest(name: str, known: set[str], *, what: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"remove it, or use a known {what}: {', '.join(sorted(known))}"

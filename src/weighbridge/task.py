@@ -1,0 +1,145 @@
+"""A task: the frozen declaration of a function, its weight, and the registry of tasks by name."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Final
+
+from weighbridge.arguments import ArgumentCodec
+from weighbridge.errors import DuplicateTaskError, WeightError
+
+#: Weight from which a task's default queue is ``heavy`` instead of ``default``.
+HEAVY_QUEUE_FROM: Final = 50
+#: Retries of a queued call whose task declares none; in process only declared retries count.
+DEFAULT_QUEUE_RETRIES: Final = 3
+
+
+class Weight(IntEnum):
+    """Round numbers for an expected cost, in milliseconds of CPU time of one run."""
+
+    LIGHT = 1
+    MEDIUM = 20
+    HEAVY = 200
+
+
+class OnUnavailable(StrEnum):
+    """What becomes of a call that the broker certainly did not take."""
+
+    REJECT = "reject"
+    RUN_HERE = "run_here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+class TaskSpec:
+    """What ``@task`` declared about one function. Units: weight in CPU milliseconds, the rest in seconds.
+
+    ``retries`` is ``None`` if none were declared: then 3 apply in the queue and none in process.
+    """
+
+    name: str
+    func: Callable[..., Any]
+    is_async: bool
+    weight: float | Callable[..., float] = 0.0
+    shares_memory: bool = False
+    durable: bool = False
+    queue: str = "default"
+    retries: int | None = None
+    min_backoff_s: float = 1.0
+    max_backoff_s: float = 60.0
+    time_limit_s: float | None = None
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    on_unavailable: OnUnavailable = OnUnavailable.REJECT
+    codec: ArgumentCodec = field(repr=False)
+
+    @property
+    def queue_retries(self) -> int:
+        """How often a failing call is retried in the queue."""
+        return DEFAULT_QUEUE_RETRIES if self.retries is None else self.retries
+
+    def weigh(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float:
+        """The weight of one call, in CPU milliseconds.
+
+        :raises WeightError: if the weight function raises, or returns what is not a finite number ≥ 0.
+        """
+        if not callable(self.weight):
+            return self.weight
+        try:
+            weight = self.weight(*args, **kwargs)
+        except Exception as error:
+            raise WeightError(
+                task=self.name,
+                problem=f"cannot be weighed: its weight function raised {type(error).__name__}: {error}",
+                remedy="let it take the same arguments as the task and return a number of milliseconds",
+            ) from error
+        if not is_weight(weight):
+            raise WeightError(
+                task=self.name,
+                problem=f"cannot be weighed: its weight function returned {weight!r}",
+                remedy="return a finite number ≥ 0, in milliseconds of CPU time",
+            )
+        return float(weight)
+
+
+def is_weight(value: object) -> bool:
+    """Whether ``value`` is a finite number ≥ 0 (``True`` and ``False`` are not meant as numbers)."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+class Registry:
+    """Tasks by name, in the order of their declaration.
+
+    A name belongs to one function: another function that claims it is refused. The same function declared
+    anew (its module was reloaded, or its factory ran again) replaces the earlier declaration.
+    """
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, TaskSpec] = {}
+        self._by_func: weakref.WeakKeyDictionary[Callable[..., Any], TaskSpec] = weakref.WeakKeyDictionary()
+
+    def __iter__(self) -> Iterator[TaskSpec]:
+        return iter(list(self._by_name.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def add(self, spec: TaskSpec) -> None:
+        """Keep ``spec`` under its name.
+
+        :raises DuplicateTaskError: if another function holds the name.
+        """
+        holder = self._by_name.get(spec.name)
+        if holder is not None and _address(holder.func) != _address(spec.func):
+            raise DuplicateTaskError(task=spec.name, holder=_address(holder.func), claimant=_address(spec.func))
+        self._by_name[spec.name] = spec
+        self._by_func[spec.func] = spec
+
+    def discard(self, name: str) -> None:
+        """Forget the task of this name, if there is one; for test suites that declare tasks in tests."""
+        self._by_name.pop(name, None)
+
+    def get(self, name: str) -> TaskSpec | None:
+        """The task of this name."""
+        return self._by_name.get(name)
+
+    def of(self, func: Callable[..., Any]) -> TaskSpec | None:
+        """The declaration of exactly this function object (not of a wrapper around it)."""
+        try:
+            return self._by_func.get(func)
+        except TypeError:  # not hashable, or not weakly referable: certainly no function
+            return None
+
+
+def _address(func: Callable[..., Any]) -> str:
+    return f"{func.__module__}.{func.__qualname__}"
+
+
+#: The tasks of this process. Declaring needs no broker, so this is all that ``@task`` touches.
+registry: Final = Registry()

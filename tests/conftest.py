@@ -1,0 +1,48 @@
+"""What every test has: a loop that may not be blocked, real servers, and derandomised examples in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
+
+from weighbridge.embedded import EmbeddedServer
+
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("laptop", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "laptop")
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Blocking the event loop fails any test."""
+    with blockbuster_ctx() as guard:
+        yield guard
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests say themselves what is configured; the machine's own variables do not leak in."""
+    for variable in [name for name in os.environ if name.upper().startswith("WEIGHBRIDGE_")]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio; those that also run on trio say so themselves."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedServer]:
+    """A real server for the whole run; tests take a namespace of their own."""
+    with EmbeddedServer.start() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedServer) -> str:
+    return redis_server.url

@@ -1,0 +1,83 @@
+"""Never executed: what mypy --strict and pyright must accept, and (each ``ignore`` proves it) refuse.
+
+Both run with their check for unneeded ignores switched on, so a line that stops being an error fails the checks.
+"""
+
+from typing import assert_type
+from uuid import UUID
+
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from weighbridge import BackgroundTasks, Decision, Dispatcher, Facts, Lane, Policy, Ticket, Weight, task
+
+
+@task
+def bare(count: int) -> str:
+    return "x" * count
+
+
+@task(weight=Weight.HEAVY, retries=3, tags=("reports",), on_unavailable="run_here")
+def render(report: UUID, *, dpi: int = 96) -> None: ...
+
+
+@task(durable=True)
+async def charge(order: UUID) -> None: ...
+
+
+@task(weight=lambda rows: 0.2 * len(rows))
+def load(rows: list[int]) -> None: ...
+
+
+task(wieght=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+task(weight="heavy")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+task(on_unavailable="run_there")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+# A declared function is the function that it was.
+assert_type(bare(3), str)
+bare("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+dispatcher = Dispatcher(policy="by-weight", broker_url="redis://localhost", in_process_threads=4)
+Dispatcher(namespace=4)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Dispatcher(brokerurl="redis://localhost")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+app = FastAPI(lifespan=dispatcher.lifespan, dependencies=[dispatcher.gate])
+
+
+@app.post("/reports")
+async def create(report: UUID, tasks: BackgroundTasks) -> dict[str, str]:
+    ticket = tasks.add_task(render, report, dpi=300)
+    assert_type(ticket, Ticket)
+    assert_type(ticket.lane, Lane)
+    tasks.add_task(charge, report)
+    tasks.add_task(render, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    tasks.add_task(render)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    tasks.add_task(render, report, dpj=300)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    tasks.options(lane="queue").add_task(render, report)
+    tasks.options(delay_s=5, expires_s=60).add_task(render, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    tasks.options(delay="5")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await tasks.commit()
+    return {"task": ticket.id, "lane": ticket.lane, "reason": ticket.reason}
+
+
+async def plain_starlette() -> Response:
+    async with BackgroundTasks() as tasks:
+        assert_type(tasks, BackgroundTasks)
+        tasks.add_task(bare, 3)
+    return Response(background=tasks)
+
+
+async def outside_a_request() -> None:
+    async with dispatcher.tasks() as tasks:
+        assert_type(tasks.add_task(bare, 3), Ticket)
+    assert_type(dispatcher.explain(bare, 3), Decision)
+    dispatcher.explain(bare)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    dispatcher.policy = "all-queued"
+    dispatcher.policy = NightPolicy()
+
+
+class NightPolicy:
+    def decide(self, facts: Facts, /) -> Decision:
+        return Decision(lane=Lane.QUEUE, reason="it is night", rule="night")
+
+
+policy: Policy = NightPolicy()
