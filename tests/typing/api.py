@@ -30,8 +30,8 @@ def load(rows: list[int]) -> None: ...
 
 
 task(wieght=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-task(weight="heavy")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-task(on_unavailable="run_there")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+task(weight="heavy")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+task(on_unavailable="run_there")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 # A declared function is the function that it was.
 assert_type(bare(3), str)

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from typing import Any
+
+import anyio
+import pytest
+
+from weighbridge.arguments import ArgumentCodec
+from weighbridge.call import Call, CallOptions
+from weighbridge.crossing import call_is_async
+from weighbridge.decision import Decision, Lane
+from weighbridge.errors import LaneFullError
+from weighbridge.lanes.in_process import InProcessLane
+from weighbridge.task import TaskSpec
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def lane(**changes: Any) -> InProcessLane:
+    limits: dict[str, Any] = {
+        "threads": 2,
+        "running_limit": 4,
+        "waiting_limit": 100,
+        "drain_timeout_s": 5.0,
+        "clock": Clock(),
+    }
+    return InProcessLane(**{**limits, **changes})
+
+
+def call(
+    func: Callable[..., Any], *args: Any, options: CallOptions | None = None, spec: TaskSpec | None = None
+) -> Call:
+    return Call(
+        id=f"id-of-{func.__name__}",
+        name=func.__name__,
+        func=func,
+        args=args,
+        kwargs={},
+        spec=spec,
+        is_async=call_is_async(func),
+        decision=Decision(lane=Lane.IN_PROCESS, reason="test", rule="test"),
+        context=copy_context(),
+        added_at_s=0.0,
+        options=options or CallOptions(),
+    )
+
+
+def spec_with(func: Callable[..., Any], **changes: Any) -> TaskSpec:
+    return TaskSpec(
+        name=func.__name__,
+        func=func,
+        is_async=call_is_async(func),
+        codec=ArgumentCodec(func, task=func.__name__),
+        **changes,
+    )
+
+
+def start(opened: InProcessLane, *calls: Call) -> Any:
+    opened.reserve(calls)
+    return opened.hand_over(calls)
+
+
+async def test_a_chain_runs_in_the_order_added_whatever_is_sync_and_whatever_async() -> None:
+    ran: list[int] = []
+
+    def here(number: int) -> None:
+        ran.append(number)
+
+    async def there(number: int) -> None:
+        await anyio.sleep(0)
+        ran.append(number)
+
+    async with lane() as opened:
+        chain = start(opened, call(here, 1), call(there, 2), call(there, 3), call(here, 4))
+        await chain.wait()
+
+    assert ran == [1, 2, 3, 4]
+
+
+async def test_chains_run_beside_each_other() -> None:
+    both_run = anyio.Event()
+    running = 0
+
+    async def meet() -> None:
+        nonlocal running
+        running += 1
+        if running == 2:
+            both_run.set()
+        await both_run.wait()
+
+    with anyio.fail_after(5):
+        async with lane() as opened:
+            first, second = start(opened, call(meet)), start(opened, call(meet))
+            await first.wait()
+            await second.wait()
+
+
+async def test_a_failure_is_logged_with_its_traceback_and_stops_no_other_call(caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[str] = []
+
+    def fails() -> None:
+        raise LookupError("no such order")
+
+    async def follows() -> None:
+        ran.append("follows")
+
+    async with lane() as opened:
+        await start(opened, call(fails), call(follows)).wait()
+
+    assert ran == ["follows"]
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == "in_process.call_failed task=fails call_id=id-of-fails"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], LookupError)
+
+
+async def test_no_more_sync_calls_run_than_the_lane_has_threads() -> None:
+    lock = threading.Lock()
+    running = most = 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+
+    async with lane(threads=2) as opened:
+        for _ in range(8):
+            start(opened, call(work))
+        assert opened.reading().waiting == 6
+        assert opened.reading().threads_free == 0
+        await opened.join()
+
+    assert most == 2
+
+
+async def test_more_async_calls_than_the_limit_wait() -> None:
+    go = anyio.Event()
+
+    async def wait() -> None:
+        await go.wait()
+
+    async with lane(running_limit=4) as opened:
+        for _ in range(6):
+            start(opened, call(wait))
+        reading = opened.reading()
+        go.set()
+        await opened.join()
+
+    assert (reading.running, reading.waiting) == (4, 2)
+
+
+async def test_sync_calls_that_fill_the_threads_hold_up_no_async_call() -> None:
+    release = threading.Event()
+    ran = anyio.Event()
+
+    async def light() -> None:
+        ran.set()
+
+    async with lane(threads=1) as opened:
+        start(opened, call(release.wait))
+        start(opened, call(release.wait))
+        start(opened, call(light))
+        with anyio.fail_after(5):
+            await ran.wait()
+        release.set()
+
+
+async def test_a_call_sees_the_context_variables_of_its_add_task() -> None:
+    variable = contextvars.ContextVar("variable", default="outside")
+    seen: list[str] = []
+
+    def read() -> None:
+        seen.append(variable.get())
+
+    async def read_async() -> None:
+        seen.append(variable.get())
+        variable.set("changed by a call")
+
+    variable.set("as added")
+    calls = [call(read), call(read_async), call(read)]
+    variable.set("later")
+
+    async with lane() as opened:
+        await start(opened, *calls).wait()
+
+    assert seen == ["as added", "as added", "as added"]
+
+
+async def test_no_more_calls_wait_than_the_bound_allows() -> None:
+    def some() -> None: ...
+
+    async with lane(waiting_limit=2) as opened:
+        opened.reserve([call(some), call(some)])
+        with pytest.raises(LaneFullError, match="2 calls wait in process already, and in_process_waiting allows 2") as caught:
+            opened.reserve([call(some)])
+        opened.release([call(some), call(some)])
+
+    assert caught.value.tasks == ("some",)
+    assert not caught.value.unknown
+
+
+async def test_a_declared_retry_runs_again_and_an_undeclared_one_does_not() -> None:
+    attempts: list[str] = []
+
+    def declared() -> None:
+        attempts.append("declared")
+        raise OSError
+
+    def undeclared() -> None:
+        attempts.append("undeclared")
+        raise OSError
+
+    quick = {"min_backoff_s": 0.001, "max_backoff_s": 0.001}
+    async with lane() as opened:
+        await start(opened, call(declared, spec=spec_with(declared, retries=2, **quick))).wait()
+        await start(opened, call(undeclared, spec=spec_with(undeclared, **quick))).wait()
+
+    assert attempts == ["declared"] * 3 + ["undeclared"]
+
+
+async def test_a_call_that_waited_longer_than_it_may_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[str] = []
+    clock = Clock()
+
+    def remind() -> None:
+        ran.append("remind")
+
+    async with lane(clock=clock) as opened:
+        late, early = call(remind, options=CallOptions(expires_s=5)), call(remind, options=CallOptions(expires_s=20))
+        clock.now_s = 10
+        await start(opened, late).wait()
+        await start(opened, early).wait()
+
+    assert ran == ["remind"]
+    assert "in_process.call_expired task=remind" in caplog.text
+
+
+async def test_an_async_call_over_its_time_limit_is_interrupted_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    async def endless() -> None:
+        await anyio.sleep_forever()
+
+    async with lane() as opened:
+        await start(opened, call(endless, spec=spec_with(endless, time_limit_s=0.01))).wait()
+
+    assert "in_process.call_failed task=endless" in caplog.text
+    assert "TimeoutError" in caplog.text
+
+
+async def test_closing_waits_for_what_waits_and_runs() -> None:
+    ran: list[int] = []
+
+    async def work(number: int) -> None:
+        await anyio.sleep(0.01)
+        ran.append(number)
+
+    async with lane(running_limit=1) as opened:
+        for number in range(5):
+            start(opened, call(work, number))
+
+    assert ran == [0, 1, 2, 3, 4]
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def test_what_does_not_finish_in_time_is_named_and_closing_is_not_held_up(
+    caplog: pytest.LogCaptureFixture, released: threading.Event
+) -> None:
+    async def sleeps() -> None:
+        await anyio.sleep_forever()
+
+    def blocks() -> None:
+        released.wait()
+
+    async def after() -> None:
+        raise AssertionError("must not run")
+
+    with anyio.fail_after(5):
+        async with lane(drain_timeout_s=0.05, threads=1) as opened:
+            start(opened, call(sleeps), call(after))
+            start(opened, call(blocks))
+            start(opened, call(blocks))
+
+    lines = sorted(record.getMessage() for record in caplog.records)
+    assert lines == [
+        "in_process.call_not_finished task=blocks call_id=id-of-blocks",
+        "in_process.call_not_finished task=sleeps call_id=id-of-sleeps",
+        "in_process.call_not_started task=after call_id=id-of-after",
+        "in_process.call_not_started task=blocks call_id=id-of-blocks",
+    ]
+
+
+async def test_a_task_that_cancels_itself_is_reported_and_stops_no_other_call(caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[str] = []
+
+    async def cancels() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anyio.sleep(1)
+        raise anyio.get_cancelled_exc_class()
+
+    async def follows() -> None:
+        ran.append("follows")
+
+    if anyio.get_cancelled_exc_class().__module__.startswith("trio"):
+        pytest.raises(TypeError, anyio.get_cancelled_exc_class())  # trio lets nobody make one, so there it cannot happen
+        return
+    async with lane() as opened:
+        await start(opened, call(cancels), call(follows)).wait()
+
+    assert ran == ["follows"]
+    assert "in_process.call_cancelled task=cancels" in caplog.text

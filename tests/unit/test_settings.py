@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from weighbridge import Dispatcher, Settings
+from weighbridge.errors import SettingsError
+
+
+def test_arguments_win_over_the_environment_and_the_environment_over_pyproject(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.weighbridge]\nnamespace = "file"\nin_process_threads = 3\nenqueue_timeout_s = 2.5\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEIGHBRIDGE_NAMESPACE", "environment")
+    monkeypatch.setenv("WEIGHBRIDGE_IN_PROCESS_THREADS", "5")
+
+    settings = Settings(namespace="argument")
+
+    assert (settings.namespace, settings.in_process_threads, settings.enqueue_timeout_s) == ("argument", 5, 2.5)
+
+
+def test_pyproject_is_found_from_a_folder_below_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.weighbridge]\npolicy = "all-queued"\n')
+    (tmp_path / "src" / "app").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "src" / "app")
+
+    assert Settings().policy == "all-queued"
+
+
+def test_modules_are_comma_separated_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_MODULES", "app.tasks, app.reports")
+
+    assert Settings().modules == ("app.tasks", "app.reports")
+
+
+def test_a_misspelt_variable_is_an_error_with_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_BROKERURL", "redis://localhost")
+
+    with pytest.raises(SettingsError, match=r"WEIGHBRIDGE_BROKERURL is not a setting; did you mean WEIGHBRIDGE_BROKER_URL\?"):
+        Dispatcher()
+
+
+def test_a_misspelt_argument_is_an_error_with_a_suggestion() -> None:
+    with pytest.raises(SettingsError, match=r"in_process_thread is not a setting; did you mean in_process_threads\?"):
+        Dispatcher(in_process_thread=4)  # type: ignore[call-arg]  # the mistake is the point
+
+
+def test_an_unknown_key_in_pyproject_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.weighbridge]\npolcy = 'by-weight'\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SettingsError, match=r"polcy is not a setting; did you mean policy\?"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("IN_PROCESS_THREADS", "none", "in_process_threads is not valid .'none'.: .*integer"),
+        ("IN_PROCESS_THREADS", "0", "greater than or equal to 1"),
+        ("ENQUEUE_TIMEOUT_S", "-1", "greater than 0"),
+        ("ON_FAILURE", "ignore", "'continue' or 'stop'"),
+        ("ARGUMENTS_CHECK", "loud", "'off', 'warn' or 'strict'"),
+        ("NAMESPACE", "a b", "pattern"),
+        ("WAIT_IN_PROCESS", "perhaps", "boolean"),
+    ],
+)
+def test_a_value_that_a_setting_cannot_have_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(f"WEIGHBRIDGE_{variable}", value)
+
+    with pytest.raises(SettingsError, match=message):
+        Settings()
+
+
+def test_an_unknown_scheme_of_a_broker_names_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"has the scheme 'kafka'; it must start with one of redis://, rediss://"):
+        Settings(broker_url="kafka://localhost")
+
+
+def test_a_password_in_a_wrong_broker_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_BROKER_URL", "redsi://user:hunter2@localhost")
+
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_is_not_in_the_representation_of_the_settings() -> None:
+    assert "hunter2" not in repr(Settings(broker_url="redis://user:hunter2@localhost"))
+
+
+def test_with_changes_checks_the_changed_setting() -> None:
+    settings = Settings(namespace="orders")
+
+    assert settings.with_changes(in_process_threads=2).namespace == "orders"
+    with pytest.raises(SettingsError, match="in_process_threads"):
+        settings.with_changes(in_process_threads=0)
