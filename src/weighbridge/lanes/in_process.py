@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
-import anyio.abc
 import anyio.to_thread
 
 from weighbridge.call import Call
 from weighbridge.decision import InProcessReading
-from weighbridge.errors import LaneFullError
+from weighbridge.errors import LaneFullError, NotOpenError
 from weighbridge.events import emit
+from weighbridge.lanes.starter import Starter, open_starter
 
 logger: Final = logging.getLogger("weighbridge.in_process")
 
@@ -90,27 +90,25 @@ class InProcessLane:
         self._running: dict[Call, Chain] = {}
         self._idle: anyio.Event | None = None
         self._limiter: anyio.CapacityLimiter | None = None
-        self._group: anyio.abc.TaskGroup | None = None
+        self._starter: Starter | None = None
 
     async def __aenter__(self) -> Self:
         self._limiter = anyio.CapacityLimiter(self._threads.limit)
-        self._group = anyio.create_task_group()
-        await self._group.__aenter__()
+        self._starter = await open_starter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        group = self._open_group()
+    ) -> None:
+        starter = self._opened()
         with anyio.CancelScope(shield=True), anyio.move_on_after(self._drain_timeout_s):
             await self.join()
         for call in self._running:
             emit(logger, CALL_NOT_FINISHED, level=logging.ERROR, **_about(call))
         for call in self._take_waiting():
             emit(logger, CALL_NOT_STARTED, level=logging.ERROR, **_about(call))
-        self._group = None  # so that a call that ends now starts no other
-        group.cancel_scope.cancel()
-        return await group.__aexit__(kind, error, traceback)
+        self._starter = None  # so that a call that ends now starts no other
+        await starter.stop()
 
     # -- admission ------------------------------------------------------------------------------------------
 
@@ -159,10 +157,10 @@ class InProcessLane:
 
     # -- running --------------------------------------------------------------------------------------------
 
-    def _open_group(self) -> anyio.abc.TaskGroup:
-        if self._group is None:  # the dispatcher hands over only while it is open
-            raise RuntimeError("the in-process lane is not open")
-        return self._group
+    def _opened(self) -> Starter:
+        if self._starter is None:
+            raise NotOpenError(problem="the in-process lane is not open", remedy="open the dispatcher first")
+        return self._starter
 
     def _line_up(self, chain: Chain) -> None:
         pool = self._tasks if chain.calls[0].is_async else self._threads
@@ -170,15 +168,14 @@ class InProcessLane:
         self._start_next(pool)
 
     def _start_next(self, pool: _Pool) -> None:
-        group = self._open_group()
+        starter = self._opened()
         while pool.chains and pool.running < pool.limit:
             chain = pool.chains.popleft()
             call = chain.calls[0]
             pool.running += 1
             self._waiting -= 1
             self._running[call] = chain
-            # A task takes the context that is current where it is started.
-            call.context.run(partial(group.start_soon, self._run_first, pool, chain, name=call.name))
+            starter.start(call.context, partial(self._run_first, pool, chain))
 
     async def _run_first(self, pool: _Pool, chain: Chain) -> None:
         call = chain.calls[0]
@@ -188,7 +185,7 @@ class InProcessLane:
             pool.running -= 1
             del self._running[call]
             chain.end_first()
-            if self._group is not None:
+            if self._starter is not None:
                 if chain.calls:
                     self._line_up(chain)
                 self._start_next(pool)
@@ -210,7 +207,7 @@ class InProcessLane:
                 emit(logger, CALL_RETRIED, level=logging.WARNING, error=error, attempt=attempt + 1, **_about(call))
                 await anyio.sleep(_backoff_s(call, attempt))
             except anyio.get_cancelled_exc_class() as error:
-                if self._group is None or self._group.cancel_scope.cancel_called:
+                if self._starter is None:  # closing has cancelled it
                     raise
                 # The task cancelled itself; to the task group that would look like a success.
                 emit(logger, CALL_CANCELLED, level=logging.ERROR, error=error, **_about(call))

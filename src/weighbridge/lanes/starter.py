@@ -1,0 +1,83 @@
+"""Starting a coroutine beside the running one, in a context of its own, and ending all that were started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from functools import partial
+from typing import Any, Final, Protocol
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+Run = Callable[[], Coroutine[Any, Any, None]]
+
+#: How often and for how long a cancelled task is reminded, in seconds, before it is left behind.
+REMIND_EVERY_S: Final = 0.1
+LEAVE_BEHIND_AFTER_S: Final = 2.0
+
+
+class Starter(Protocol):
+    """Starts coroutines that outlive the one that asked."""
+
+    def start(self, context: Context, run: Run) -> None:
+        """Start ``run()`` soon, with the context variables of ``context``."""
+        ...
+
+    async def stop(self) -> None:
+        """Cancel what still runs, and return once it has ended."""
+        ...
+
+
+async def open_starter() -> Starter:
+    """The starter for the running event loop."""
+    if isinstance(anyio.lowlevel.current_token().native_token, asyncio.AbstractEventLoop):
+        return AsyncioStarter(asyncio.get_running_loop())
+    group = anyio.create_task_group()
+    await group.__aenter__()
+    return GroupStarter(group)
+
+
+class AsyncioStarter:
+    """Starts asyncio's own tasks.
+
+    A task group of anyio does the same for about 40 µs more a call (measured under uvicorn, of some 300 µs for the
+    whole request), and a request with one light call would notice.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, context: Context, run: Run) -> None:
+        """Start ``run()`` as a task; the loop holds tasks weakly, so this holds it until it ends."""
+        task = self._loop.create_task(run(), context=context)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def stop(self) -> None:
+        """Cancel what still runs; what does not obey within 2 seconds is left behind."""
+        give_up_at = self._loop.time() + LEAVE_BEHIND_AFTER_S
+        with anyio.CancelScope(shield=True):
+            while self._running and self._loop.time() < give_up_at:
+                for task in self._running:
+                    task.cancel()
+                await asyncio.wait(set(self._running), timeout=REMIND_EVERY_S)
+
+
+class GroupStarter:
+    """Starts tasks of an anyio task group, on any backend."""
+
+    def __init__(self, group: anyio.abc.TaskGroup) -> None:
+        self._group = group
+
+    def start(self, context: Context, run: Run) -> None:
+        """Start ``run()`` in the group; a task takes a copy of the context that is current where it is started."""
+        context.run(partial(self._group.start_soon, run))
+
+    async def stop(self) -> None:
+        """Cancel what still runs, and wait for all of it."""
+        self._group.cancel_scope.cancel()
+        await self._group.__aexit__(None, None, None)
