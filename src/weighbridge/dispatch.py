@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 import anyio.from_thread
@@ -16,9 +16,11 @@ from weighbridge.chooser import Chooser
 from weighbridge.errors import EnqueueError, SeveralDispatchersError, UnavailableError
 from weighbridge.events import emit
 from weighbridge.lanes.in_process import Chain, InProcessLane
-from weighbridge.lanes.queue import QueueLane
 from weighbridge.settings import OnFailure
 from weighbridge.task import OnUnavailable
+
+if TYPE_CHECKING:
+    from weighbridge.lanes.queue import QueueLane  # loads Dramatiq, which a service without a queue never needs
 
 logger: Final = logging.getLogger("weighbridge.dispatch")
 

@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, Unpack
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import dramatiq
 from fastapi import Depends
 
 from weighbridge.background.injection import STATE, provider_of
@@ -26,12 +25,16 @@ from weighbridge.dispatch import Dispatch, publish, withdraw
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DispatcherError, NotOpenError
 from weighbridge.events import emit
 from weighbridge.lanes.in_process import InProcessLane
-from weighbridge.lanes.queue import QueueLane, bind, connect
 from weighbridge.outlook import check_tasks, crossing_tasks, lanes_of
 from weighbridge.policy import Policy, load_policy, reads_of
 from weighbridge.readings import LiveReadings
 from weighbridge.settings import Settings, SettingsArguments
 from weighbridge.task import TaskSpec, registry
+
+if TYPE_CHECKING:
+    import dramatiq
+
+    from weighbridge.lanes.queue import QueueLane
 
 logger: Final = logging.getLogger("weighbridge.dispatcher")
 
@@ -141,19 +144,10 @@ class Dispatcher:
             yield {STATE: self}
 
     async def _open_queue(self, stack: AsyncExitStack) -> QueueLane | None:
-        broker = self._broker
-        if broker is None:
-            if self.settings.broker_url is None:
-                return None
-            broker = self._connect(self.settings.broker_url)
-        queue = QueueLane(
-            broker=broker,
-            timeout_s=self.settings.enqueue_timeout_s,
-            waiting_limit=self.settings.publisher_waiting,
-            close_broker=self._broker is None,
-        )
-        for spec in crossing_tasks(registry):
-            queue.bind(spec)
+        if self._broker is None and self.settings.broker_url is None:
+            return None
+        # On a thread: loading Dramatiq and a client library reads a hundred files.
+        queue = await anyio.to_thread.run_sync(self._make_queue)
         queue.open()
 
         async def close() -> None:
@@ -161,6 +155,19 @@ class Dispatcher:
                 await anyio.to_thread.run_sync(queue.close)
 
         stack.push_async_callback(close)
+        return queue
+
+    def _make_queue(self) -> QueueLane:
+        from weighbridge.lanes.queue import QueueLane  # noqa: PLC0415  # a service without a queue never loads Dramatiq
+
+        queue = QueueLane(
+            broker=self._broker or self._connect(),
+            timeout_s=self.settings.enqueue_timeout_s,
+            waiting_limit=self.settings.publisher_waiting,
+            close_broker=self._broker is None,
+        )
+        for spec in crossing_tasks(registry):
+            queue.bind(spec)
         return queue
 
     async def _open_in_process(self, stack: AsyncExitStack) -> InProcessLane:
@@ -173,8 +180,17 @@ class Dispatcher:
         )
         return await stack.enter_async_context(lane)
 
-    def _connect(self, broker_url: str) -> dramatiq.Broker:
-        return connect(broker_url, namespace=self.settings.namespace, timeout_s=self.settings.enqueue_timeout_s)
+    def _connect(self) -> dramatiq.Broker:
+        if self.settings.broker_url is None:
+            raise BrokerNotConfiguredError(
+                problem="a queue needs a broker, and none is configured",
+                remedy="set WEIGHBRIDGE_BROKER_URL, or give Dispatcher(broker_url=…)",
+            )
+        from weighbridge.lanes.queue import connect  # noqa: PLC0415  # as in _make_queue
+
+        return connect(
+            self.settings.broker_url, namespace=self.settings.namespace, timeout_s=self.settings.enqueue_timeout_s
+        )
 
     # -- in the app -----------------------------------------------------------------------------------------
 
@@ -257,14 +273,9 @@ class Dispatcher:
 
         :raises BrokerNotConfiguredError: if there is none.
         """
-        broker = self._broker
-        if broker is None:
-            if self.settings.broker_url is None:
-                raise BrokerNotConfiguredError(
-                    problem="a worker needs a broker, and none is configured",
-                    remedy="set WEIGHBRIDGE_BROKER_URL, or give Dispatcher(broker_url=…)",
-                )
-            broker = self._connect(self.settings.broker_url)
+        from weighbridge.lanes.queue import bind  # noqa: PLC0415  # as in _make_queue
+
+        broker = self._broker or self._connect()
         for spec in crossing_tasks(registry):
             bind(broker, spec)
         return broker

@@ -34,9 +34,8 @@ def marked(text: str, *, offset: int, length: int = 1) -> str:
 
 def _columns(text: str) -> int:
     """How many columns a terminal gives to ``text``."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
 
 
 class WeighbridgeError(Exception):
@@ -153,15 +152,17 @@ class ArgumentError(CallError, TypeError):
         super().__init__(task=task, problem=f"cannot be queued: argument {argument!r} {problem}", remedy=remedy)
 
 
-class PayloadError(WeighbridgeError, ValueError):
+class PayloadError(ArgumentError):
     """A message's arguments do not fit its task; it is a dead letter at once, since every retry would end so too."""
 
     def __init__(self, *, task: str, argument: str, problem: str, remedy: str) -> None:
-        self.task = task
         self.argument = argument
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"task {task!r} {problem}; {remedy}")
+        CallError.__init__(
+            self,
+            task=task,
+            problem=f"cannot run: argument {argument!r} of its message {problem}",
+            remedy=remedy,
+        )
 
 
 class CommittedError(WeighbridgeError, RuntimeError):

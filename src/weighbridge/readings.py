@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio.lowlevel
 
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
 from weighbridge.lanes.in_process import InProcessLane
-from weighbridge.lanes.queue import QueueLane
 from weighbridge.load import BrokerSampler, LoopSampler
+
+if TYPE_CHECKING:
+    from weighbridge.lanes.queue import QueueLane  # loads Dramatiq, which a service without a queue never needs
 
 
 class LiveReadings:

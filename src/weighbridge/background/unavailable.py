@@ -24,14 +24,20 @@ class _UnavailableResponseError(UnavailableError, HTTPException):
             retry_after_s=error.retry_after_s,
         )
         self.status_code = 503
-        self.detail = UnavailableError.__str__(self)
+        # For the client: what it needs to decide about a retry. Addresses and task names are for the log.
+        fate = (
+            "it is unknown whether its queued calls are in the queue, so a retry may run them twice"
+            if error.unknown
+            else "nothing of it was enqueued, so a retry is safe"
+        )
+        self.detail = f"the background work of this request was not accepted; {fate}"
         self.headers = {
             "Retry-After": str(max(1, math.ceil(error.retry_after_s))),
             ENQUEUED_HEADER: "unknown" if error.unknown else "no",
         }
 
     def __str__(self) -> str:
-        return self.detail
+        return UnavailableError.__str__(self)
 
 
 class QueueUnavailableError(_UnavailableResponseError, EnqueueError):
