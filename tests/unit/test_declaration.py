@@ -14,8 +14,8 @@ import pytest
 
 from weighbridge import DeclarationWarning, Weight, task
 from weighbridge.constraint import target_of
-from weighbridge.declaration import UnknownOptionError
 from weighbridge.decision import Lane
+from weighbridge.declaration import UnknownOptionError
 from weighbridge.errors import DeclarationError, DuplicateTaskError, WeightError
 from weighbridge.task import TaskSpec, registry
 

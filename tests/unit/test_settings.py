@@ -40,7 +40,9 @@ def test_modules_are_comma_separated_in_the_environment(monkeypatch: pytest.Monk
 def test_a_misspelt_variable_is_an_error_with_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIGHBRIDGE_BROKERURL", "redis://localhost")
 
-    with pytest.raises(SettingsError, match=r"WEIGHBRIDGE_BROKERURL is not a setting; did you mean WEIGHBRIDGE_BROKER_URL\?"):
+    with pytest.raises(
+        SettingsError, match=r"WEIGHBRIDGE_BROKERURL is not a setting; did you mean WEIGHBRIDGE_BROKER_URL\?"
+    ):
         Dispatcher()
 
 

@@ -84,6 +84,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self._accepted: list[Call] = []
         self._state = State.OPEN
         self._started = False
+        self._takes_staying = False
 
     # -- adding ---------------------------------------------------------------------------------------------
 
@@ -122,12 +123,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     def _add(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: CallOptions
     ) -> Ticket:
-        if self._state is not State.OPEN:
-            raise CommittedError(
-                action=f"add_task({getattr(func, '__qualname__', func)!s})",
-                remedy="add calls before the response starts; what a streaming endpoint adds while it streams "
-                "needs dispatcher.tasks()",
-            )
+        if self._state is not State.OPEN and not self._takes_staying:
+            raise _too_late(func)
         if self._dispatch is not None:
             call, weight = self._dispatch.call(func, args, kwargs, options)
         else:
@@ -136,6 +133,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             )
         decision = call.decision
         if decision.lane is Lane.QUEUE:
+            if self._takes_staying:
+                raise _too_late(func)
             self._queued.append(call)
         else:
             self.tasks.append(CallTask(call))
@@ -171,13 +170,22 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             raise
         self._state = State.COMMITTED
 
+    async def commit_at_gate(self) -> None:
+        """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette may still be added to: there a
+        streaming response adds calls while it streams, and FastAPI runs them from its own list.
+        """
+        if self._state in (State.OPEN, State.FAILED):  # an early commit that failed is tried again, or there is no 2xx
+            await self.commit()
+            self._takes_staying = self._like_starlette
+
     def discard(self) -> None:
-        """Drop every call: the endpoint failed, so nothing of it was accepted."""
+        """Drop every call that is not in the queue yet: the endpoint failed, or gives them up after a failed commit."""
         if self._state is State.COMMITTED and self._accepted and not self._started and self._dispatch is not None:
             # Committed early, on purpose, and then the endpoint failed: what stays does not run, as in Starlette.
             self._dispatch.release(self._accepted)
             emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in self._accepted])
         self._state = State.DISCARDED
+        self._takes_staying = False
 
     def commit_blocking(self) -> None:
         """:meth:`commit` from a thread: a sync endpoint, a scheduler."""
@@ -238,6 +246,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     async def run_accepted(self, *, wait: bool | None = None) -> None:
         """Hand over what the commit accepted; nothing if it failed. ``wait``: instead of ``wait_in_process``."""
         self._started = True
+        self._takes_staying = False
         if self._state is not State.COMMITTED:
             return
         dispatch = self._dispatch
@@ -260,6 +269,14 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
 _IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)
 _without_dispatcher: Final = Chooser(registry=registry, policy=None)
+
+
+def _too_late(func: Callable[..., Any]) -> CommittedError:
+    return CommittedError(
+        action=f"add_task({getattr(func, '__qualname__', func)!s})",
+        remedy="add calls before the response starts; what a streaming endpoint adds while it streams needs "
+        "dispatcher.tasks()",
+    )
 
 
 def refuse_on_loop() -> None:

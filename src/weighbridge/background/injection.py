@@ -90,7 +90,7 @@ async def _commit(facade: BackgroundTasks, scope: Scope, *exit_details: *ExitDet
     if error is not None:
         facade.discard()
         return
-    await facade.commit()
+    await facade.commit_at_gate()
     if facade.pending:
         scope[REQUEST_STACK].push_async_exit(partial(_hand_over, facade, scope))
 
@@ -142,7 +142,7 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:
             facade.discard()
             raise
         if is_first:  # the gate's, which exits last
-            await facade.commit()
+            await facade.commit_at_gate()
 
     # A plain function in front, so that request-scoped dependencies of the user may depend on it.
     async def weighbridge_tasks(

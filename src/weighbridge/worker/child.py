@@ -1,0 +1,181 @@
+"""One worker process: imports the tasks' modules and runs Dramatiq's own worker until it is told to stop.
+
+``python -m weighbridge.worker.child OPTIONS DESCRIPTOR`` is for the supervisor alone. A child stops at
+SIGTERM and when its supervisor is gone, however often it hears of it, and does not mind SIGINT: Ctrl-C and
+systemd reach the whole service at once, and the supervisor's word comes all the same.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+import dramatiq
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.middleware import AsyncIO
+
+from weighbridge.constraint import Constraint, constraint_of
+from weighbridge.errors import ModuleError, SettingsError, WeighbridgeError
+from weighbridge.events import emit
+from weighbridge.settings import Settings
+from weighbridge.task import TaskSpec, registry
+from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Ready, Refused
+from weighbridge.worker.logs import log_to_stderr
+from weighbridge.worker.modules import find_dispatcher, import_modules, put_current_directory_first
+from weighbridge.worker.reach import FirstContact
+from weighbridge.worker.running import RunningCalls
+from weighbridge.worker.signals import SignalInbox
+
+logger: Final = logging.getLogger("weighbridge.worker")
+
+SUPERVISOR_GONE: Final = "worker.supervisor_gone"
+CALL_CUT_OFF: Final = "worker.call_cut_off"
+NO_EVENT_LOOP: Final = "worker.no_event_loop"
+FORKS_NOT_RUN: Final = "worker.forks_not_run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a child has found to do: a broker with its actors bound, and how it describes itself."""
+
+    broker: dramatiq.Broker
+    settings: Settings
+    ready: Ready
+
+
+def prepare(options: ChildOptions) -> Work:
+    """Import the modules, find the dispatcher and bind the actors.
+
+    :raises WeighbridgeError: if the worker cannot work as configured; every start would end like this.
+    """
+    names = options.modules or Settings().modules
+    if not names:
+        raise SettingsError(
+            setting="modules",
+            problem="is empty, and no module was named",
+            remedy="name those that declare tasks (weighbridge worker app.tasks), or set WEIGHBRIDGE_MODULES",
+        )
+    modules = import_modules(names)
+    dispatcher, place = find_dispatcher(modules, chosen=options.dispatcher)
+    constraints = {spec: constraint_of(spec) for spec in registry}
+    broker = dispatcher.worker_broker()
+    if not broker.get_declared_actors():
+        raise _no_task(names, constraints)
+    queues = _checked_queues(options.queues, known=set(broker.get_declared_queues()))
+    tasks = sum(actor.queue_name in queues for actor in broker.actors.values())
+    ready = Ready(queues=queues, threads=options.threads, tasks=tasks, dispatcher=place)
+    return Work(broker=broker, settings=dispatcher.settings, ready=ready)
+
+
+def run(options: ChildOptions, channel: Channel) -> ExitCode:
+    """The life of a child, from the imports to the end of its last call."""
+    signal.signal(signal.SIGINT, _leave_it_to_the_supervisor)
+    put_current_directory_first()
+    try:
+        work = prepare(options)
+    except WeighbridgeError as error:
+        channel.send(Refused(reason=str(error)))
+        return ExitCode.REFUSED
+    log_to_stderr()  # only now, so that a module that configures logging when it is imported goes first
+    running = RunningCalls()
+    # The first middleware hears of a call's start before all others and of its end after them.
+    work.broker.add_middleware(running, before=next((type(each) for each in work.broker.middleware), None))
+    if any(each.forks for each in work.broker.middleware):
+        emit(
+            logger,
+            FORKS_NOT_RUN,
+            level=logging.WARNING,
+            remedy="start what a middleware forks as a service of its own",
+        )
+    # Until here SIGTERM ends the process at once, as it should: nothing has been fetched.
+    with SignalInbox([signal.SIGTERM], clock=time.monotonic) as inbox:
+        worker = dramatiq.Worker(work.broker, queues=set(options.queues) or None, worker_threads=options.threads)
+        work.broker.emit_after("process_boot")
+        worker.start()
+        _require_event_loop(work.broker)
+        channel.send(work.ready)
+        contact = FirstContact(work.broker, settings=work.settings)
+        contact.start()
+        _wait_for_the_end(inbox, channel)
+        contact.stop()
+        return _stop(worker, running, grace_s=options.grace_s)
+
+
+def _wait_for_the_end(inbox: SignalInbox, channel: Channel) -> None:
+    while not channel.ended:
+        select.select([inbox.fileno(), channel.fileno()], [], [])
+        if inbox.take():
+            return
+        channel.receive()
+    emit(logger, SUPERVISOR_GONE, level=logging.WARNING, remedy="this process stops; start the worker again")
+
+
+def _stop(worker: dramatiq.Worker, running: RunningCalls, *, grace_s: float) -> ExitCode:
+    """Let the running calls end within the grace period, give back the others, and name what was cut off."""
+    # The last resort if no supervisor is left to kill this process; it needs no interpreter lock.
+    faulthandler.dump_traceback_later(grace_s + 2 * GIVE_BACK_S, exit=True)
+    worker.stop(timeout=int(grace_s * 1000))
+    cut_off = running.names()
+    for call_id, task in cut_off.items():
+        emit(logger, CALL_CUT_OFF, level=logging.ERROR, task=task, call_id=call_id, grace_s=grace_s)
+    worker.broker.close()
+    return ExitCode.CUT_OFF if cut_off else ExitCode.CLEAN
+
+
+def _require_event_loop(broker: dramatiq.Broker) -> None:
+    """Dramatiq gives its event loop one second to start and only logs a failure; async tasks then fail."""
+    if any(isinstance(each, AsyncIO) for each in broker.middleware) and get_event_loop_thread() is None:
+        emit(
+            logger,
+            NO_EVENT_LOOP,
+            level=logging.ERROR,
+            remedy="this process ends, and another takes its place",
+        )
+        # Its thread may still come up, and would keep a process that only returns alive for ever.
+        os._exit(ExitCode.CUT_OFF)
+
+
+def _checked_queues(asked: tuple[str, ...], *, known: set[str]) -> tuple[str, ...]:
+    shown = ", ".join(sorted(known))
+    for queue in asked:
+        if queue not in known:
+            raise SettingsError(
+                setting="--queue",
+                problem=f"names {queue!r}, a queue of no task",
+                remedy=f"the queues are: {shown}",
+            )
+    return tuple(sorted(asked or known))
+
+
+def _no_task(names: tuple[str, ...], constraints: dict[TaskSpec, Constraint | None]) -> ModuleError:
+    staying = [f"{spec.name} {constraint.reason}" for spec, constraint in constraints.items() if constraint]
+    found = f" ({'; '.join(staying[:5])}{'; …' if len(staying) > 5 else ''})" if staying else ""  # noqa: PLR2004
+    return ModuleError(
+        module=", ".join(names),
+        problem=f"declares no task that can be queued{found}",
+        remedy="name the modules whose functions carry @task and can run in another process",
+    )
+
+
+def _leave_it_to_the_supervisor(signum: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN, which the programs that a task starts would inherit."""
+
+
+def main() -> int:
+    """Run one child with the options and the descriptor of the command line."""
+    options = ChildOptions.from_json(sys.argv[1])
+    with Channel(socket.socket(fileno=int(sys.argv[2]))) as channel:
+        return run(options, channel)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""One child, as its supervisor sees it: a fresh interpreter, its messages and its end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Final, Self
+
+from weighbridge.worker.control import Channel, ChildOptions, ExitCode, Message
+
+CHILD_MODULE: Final = "weighbridge.worker.child"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a process ended: by an exit code, or by a signal."""
+
+    code: int | None
+    signal: str | None
+
+    @classmethod
+    def of(cls, returncode: int) -> Self:
+        """From what :mod:`subprocess` calls a return code, where a negative number is a signal's."""
+        if returncode >= 0:
+            return cls(code=returncode, signal=None)
+        try:
+            return cls(code=None, signal=signal.Signals(-returncode).name)
+        except ValueError:  # a real-time signal has no name
+            return cls(code=None, signal=f"signal {-returncode}")
+
+    def __str__(self) -> str:
+        return f"exit code {self.code}" if self.signal is None else self.signal
+
+
+class ChildProcess:
+    """A running child. ``number``: its place among its siblings; ``started_s``: on the supervisor's clock."""
+
+    def __init__(self, *, number: int, process: subprocess.Popen[bytes], channel: Channel, started_s: float) -> None:
+        self.number = number
+        self.started_s = started_s
+        self.channel = channel
+        self.ready = False
+        self._process = process
+
+    @classmethod
+    def start(cls, options: ChildOptions, *, number: int, now_s: float) -> Self:
+        """Start a fresh interpreter: nothing of this process is copied into it but its environment.
+
+        :raises OSError: if the system gives no further process.
+        """
+        channel, theirs = Channel.pair()
+        with theirs:
+            try:
+                process = subprocess.Popen(  # noqa: S603  # every word is ours
+                    # -P: the current directory comes first for the user's modules, not for our own imports.
+                    [sys.executable, "-P", "-m", CHILD_MODULE, options.to_json(), str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    # Out of reach of the terminal's Ctrl-C, together with all the programs that tasks start.
+                    start_new_session=True,
+                )
+            except BaseException:
+                channel.close()
+                raise
+        return cls(number=number, process=process, channel=channel, started_s=now_s)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def messages(self) -> list[Message]:
+        """What the child has said since the last time."""
+        return self.channel.receive()
+
+    def ending(self) -> Ending | None:
+        """How it ended, and its remains are cleared away; ``None`` while it runs."""
+        returncode = self._process.poll()
+        return None if returncode is None else Ending.of(returncode)
+
+    def stop(self) -> None:
+        """Ask it to stop: it finishes its running calls."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def stopped_cleanly(self, ending: Ending) -> bool:
+        """Whether an ending is what :meth:`stop` asks for; before it is ready, the signal itself ends it."""
+        return ending.code == ExitCode.CLEAN or (not self.ready and ending.signal == "SIGTERM")

@@ -1,0 +1,668 @@
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Protocol
+
+import anyio
+import pytest
+
+from weighbridge import Dispatcher
+from weighbridge.embedded.binary import find_binary
+from weighbridge.errors import ModuleError
+from weighbridge.task import registry
+from weighbridge.worker.backoff import LONGEST_DELAY_S, Backoff
+from weighbridge.worker.control import Channel, ChildOptions, Ready, Refused
+from weighbridge.worker.modules import find_dispatcher, import_modules
+from weighbridge.worker.process import Ending
+from weighbridge.worker.signals import StopSignals, Wish
+
+DEADLINE_S = 30.0
+
+TASKS = """
+import asyncio, os, time
+from pathlib import Path
+from weighbridge import task
+
+
+def write(path: str, *words: object) -> None:
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(" ".join(map(str, (os.getpid(), *words))) + chr(10))
+
+
+@task
+def note(path: str, text: str) -> None:
+    write(path, text)
+
+
+@task
+async def note_async(path: str, text: str) -> None:
+    await asyncio.sleep(0)
+    write(path, text)
+
+
+@task(queue="other")
+def note_other(path: str, text: str) -> None:
+    write(path, text)
+
+
+@task
+def slow(path: str, seconds: float) -> None:
+    write(path, "started")
+    time.sleep(seconds)
+    write(path, "finished")
+
+
+@task(retries=0)
+def leave(code: int) -> None:
+    os._exit(code)
+"""
+
+
+def wait_until(condition: Callable[[], object], *, what: str, deadline_s: float = DEADLINE_S) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen within {deadline_s} s"
+        time.sleep(0.02)
+
+
+class Worker:
+    """A running ``weighbridge worker``. All its processes hold its standard error, so its end tells."""
+
+    def __init__(self, *arguments: str, cwd: Path, environment: Mapping[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "weighbridge", "worker", *arguments],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            self.lines.extend(iter(stderr.readline, ""))
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def events(self, event: str) -> list[str]:
+        return [line for line in list(self.lines) if f" {event} " in line]
+
+    def pids(self) -> list[int]:
+        """The process ids of all children that have been ready, in that order."""
+        return [int(re.findall(r" pid=(\d+)", line)[0]) for line in self.events("worker.ready")]
+
+    def wait_for(self, event: str, *, count: int = 1) -> None:
+        try:
+            wait_until(
+                lambda: len(self.events(event)) >= count or not self._reader.is_alive(),
+                what=f"{event} ({count} times)",
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log}") from None
+        assert len(self.events(event)) >= count, self.log
+
+    def wait_for_the_end(self) -> int:
+        """Wait until neither the supervisor nor any child is left; the supervisor's exit code."""
+        self._reader.join(DEADLINE_S)
+        assert not self._reader.is_alive(), f"a process is left\n{self.log}"
+        return self.process.wait(DEADLINE_S)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.wait_for_the_end()
+
+    def clear_away(self) -> None:
+        """End every process, by its id; children notice that the supervisor is gone."""
+        if self._reader.is_alive():
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
+            for pid in self.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self._reader.join(DEADLINE_S)
+        self.process.wait(DEADLINE_S)
+
+
+class StartWorker(Protocol):
+    def __call__(self, *arguments: str, **environment: str) -> Worker: ...
+
+
+class Service:
+    """A folder with a module of tasks, on a namespace of its own, and an app's side to add calls from."""
+
+    def __init__(self, folder: Path, *, broker_url: str) -> None:
+        self.folder = folder
+        self.module = f"tasks_{uuid.uuid4().hex}"
+        self.broker_url = broker_url
+        self.namespace = f"test-{uuid.uuid4().hex}"
+        self.output = folder / "output"
+        (folder / f"{self.module}.py").write_text(TASKS, encoding="utf-8")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"WEIGHBRIDGE_BROKER_URL": self.broker_url, "WEIGHBRIDGE_NAMESPACE": self.namespace}
+
+    def add(self, name: str, *args: Any) -> None:
+        """One ``add_task`` for the queue, from an app that is open for just that."""
+        func = getattr(importlib.import_module(self.module), name)
+        dispatcher = Dispatcher(broker_url=self.broker_url, namespace=self.namespace)
+
+        async def add() -> None:
+            async with dispatcher, dispatcher.tasks() as tasks:
+                tasks.options(lane="queue").add_task(func, *args)
+
+        anyio.run(add)
+
+    def note(self, text: str, *, task: str = "note") -> None:
+        self.add(task, str(self.output), text)
+
+    def written(self) -> dict[str, int]:
+        """What tasks have written so far, each text with the process that wrote it."""
+        if not self.output.exists():
+            return {}
+        lines = (line.split(" ", 1) for line in self.output.read_text(encoding="utf-8").splitlines())
+        return {text: int(pid) for pid, text in lines}
+
+    def wait_for(self, text: str) -> int:
+        """Wait until a task has written this; the process that did."""
+        wait_until(lambda: text in self.written(), what=f"{text!r} in {self.output}")
+        return self.written()[text]
+
+
+@pytest.fixture
+def service(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    service = Service(tmp_path, broker_url=redis_url)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield service
+    for spec in registry:
+        if spec.func.__module__ == service.module:
+            registry.discard(spec.name)
+
+
+@pytest.fixture
+def start(service: Service) -> Iterator[StartWorker]:
+    workers: list[Worker] = []
+
+    def start(*arguments: str, **environment: str) -> Worker:
+        worker = Worker(*arguments, cwd=service.folder, environment={**service.environment, **environment})
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.clear_away()
+
+
+@pytest.fixture
+def worker(service: Service, start: StartWorker) -> Worker:
+    """One child, ready."""
+    worker = start(service.module, "--processes", "1")
+    worker.wait_for("worker.ready")
+    return worker
+
+
+# -- running calls ------------------------------------------------------------------------------------------
+
+
+def test_a_queued_call_runs_in_a_child_of_the_supervisor(service: Service, worker: Worker) -> None:
+    service.note("hello")
+
+    assert service.wait_for("hello") in worker.pids()
+    assert worker.process.pid not in worker.pids()
+
+
+def test_an_async_task_runs(service: Service, worker: Worker) -> None:
+    service.note("hello", task="note_async")
+
+    assert service.wait_for("hello") in worker.pids()
+
+
+def test_a_ready_child_says_what_it_works_on(service: Service, worker: Worker) -> None:
+    (line,) = worker.events("worker.ready")
+
+    assert "number=1" in line
+    assert "queues=default,other threads=8 tasks=5 dispatcher=settings" in line
+
+
+def test_each_of_several_processes_becomes_ready(service: Service, start: StartWorker) -> None:
+    worker = start(service.module, "--processes", "2", "--threads", "3")
+
+    worker.wait_for("worker.ready", count=2)
+
+    assert len(set(worker.pids())) == 2
+    assert all("threads=3" in line for line in worker.events("worker.ready"))
+
+
+def test_without_a_module_the_modules_of_the_settings_are_taken(service: Service, start: StartWorker) -> None:
+    start("--processes", "1", WEIGHBRIDGE_MODULES=service.module)
+
+    service.note("hello")
+
+    service.wait_for("hello")
+
+
+def test_only_the_named_queues_are_worked_on(service: Service, start: StartWorker) -> None:
+    service.note("left alone")
+    service.note("hello", task="note_other")
+    worker = start(service.module, "--processes", "1", "--queue", "other")
+    service.wait_for("hello")
+    worker.stop()
+    assert "left alone" not in service.written()
+
+    start(service.module, "--processes", "1", "--queue", "default")
+
+    service.wait_for("left alone")
+
+
+def test_the_dispatcher_in_the_modules_is_the_one_to_work_for(service: Service, start: StartWorker) -> None:
+    (service.folder / "app.py").write_text(
+        f"from weighbridge import Dispatcher\nfrom {service.module} import note\n"
+        f"dispatcher = Dispatcher(namespace={service.namespace!r})\n",
+        encoding="utf-8",
+    )
+    (service.folder / "other.py").write_text("from app import dispatcher as same\n", encoding="utf-8")
+    worker = start("app", "other", "--processes", "1", WEIGHBRIDGE_NAMESPACE="elsewhere")
+
+    service.note("hello")
+
+    service.wait_for("hello")
+    worker.wait_for("worker.ready")
+    assert "dispatcher=app:dispatcher" in worker.events("worker.ready")[0]
+
+
+TWO_DISPATCHERS = """
+from weighbridge import Dispatcher, task
+one = Dispatcher(namespace="one")
+two = Dispatcher(namespace="two")
+
+@task
+def nothing() -> None: ...
+"""
+
+
+def test_of_several_dispatchers_one_can_be_chosen(service: Service, start: StartWorker) -> None:
+    (service.folder / "app.py").write_text(TWO_DISPATCHERS, encoding="utf-8")
+
+    worker = start("app", "--dispatcher", "app:two", "--processes", "1")
+
+    worker.wait_for("worker.ready")
+    assert "dispatcher=app:two" in worker.log
+
+
+# -- children that die --------------------------------------------------------------------------------------
+
+
+def test_a_killed_child_is_replaced_by_one_that_works(service: Service, worker: Worker) -> None:
+    (killed,) = worker.pids()
+    os.kill(killed, signal.SIGKILL)
+
+    worker.wait_for("worker.ready", count=2)
+    service.note("hello")
+
+    assert service.wait_for("hello") != killed
+    (died,) = worker.events("worker.died")
+    assert f"pid={killed} ending='SIGKILL' again_in_s=0.1" in died
+
+
+def test_a_task_that_exits_like_a_refusal_does_not_stop_the_supervisor(service: Service, worker: Worker) -> None:
+    service.add("leave", 2)
+
+    worker.wait_for("worker.ready", count=2)
+
+    assert "ending='exit code 2'" in worker.events("worker.died")[0]
+
+
+def test_a_child_that_is_told_to_stop_by_itself_is_replaced(service: Service, worker: Worker) -> None:
+    os.kill(worker.pids()[0], signal.SIGTERM)
+
+    worker.wait_for("worker.ready", count=2)
+
+    assert "ending='exit code 0'" in worker.events("worker.died")[0]
+
+
+def test_a_killed_supervisor_leaves_no_child_and_running_calls_finish(service: Service, worker: Worker) -> None:
+    service.add("slow", str(service.output), 1.0)
+    service.wait_for("started")
+
+    worker.process.kill()
+    worker.wait_for_the_end()
+
+    assert "finished" in service.written()
+    assert worker.events("worker.supervisor_gone")
+
+
+# -- stopping -----------------------------------------------------------------------------------------------
+
+
+def test_sigterm_finishes_the_running_call_and_exits_0(service: Service, worker: Worker) -> None:
+    service.add("slow", str(service.output), 1.0)
+    service.wait_for("started")
+
+    assert worker.stop() == 0
+
+    assert "finished" in service.written()
+    assert "worker.stopped" in worker.log
+
+
+def test_ctrl_c_reaches_the_whole_group_and_stops_once(service: Service, worker: Worker) -> None:
+    service.add("slow", str(service.output), 1.0)
+    service.wait_for("started")
+
+    os.killpg(worker.process.pid, signal.SIGINT)
+
+    assert worker.wait_for_the_end() == 0
+    assert "finished" in service.written()
+    assert len(worker.events("worker.stopping")) == 1
+    assert "Traceback" not in worker.log
+
+
+def test_a_signal_to_every_process_that_comes_twice_is_one_wish(service: Service, worker: Worker) -> None:
+    service.add("slow", str(service.output), 1.0)
+    service.wait_for("started")
+
+    for signum in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        for pid in (*worker.pids(), worker.process.pid):
+            os.kill(pid, signum)
+
+    assert worker.wait_for_the_end() == 0
+    assert "finished" in service.written()
+
+
+def test_what_outlasts_the_grace_period_is_named_and_what_waited_is_given_back(
+    service: Service, start: StartWorker
+) -> None:
+    worker = start(service.module, "--processes", "1", "--threads", "1", "--grace", "1")
+    service.add("slow", str(service.output), 300.0)
+    service.wait_for("started")
+    service.note("fetched behind it")
+
+    assert worker.stop() == 1
+
+    (cut_off,) = worker.events("worker.call_cut_off")
+    assert f"task={service.module}.slow" in cut_off
+    assert "finished" not in service.written()
+    start(service.module, "--processes", "1")
+    service.wait_for("fetched behind it")
+
+
+def test_a_later_signal_forces_the_end(service: Service, worker: Worker) -> None:
+    service.add("slow", str(service.output), 300.0)
+    service.wait_for("started")
+    worker.process.terminate()
+    worker.wait_for("worker.stopping")
+    first_s = time.monotonic()
+    wait_until(lambda: time.monotonic() > first_s + 1.1, what="a second")
+
+    worker.process.terminate()
+
+    assert worker.wait_for_the_end() == 1
+    (killed,) = worker.events("worker.killed")
+    assert f"pid={worker.pids()[0]}" in killed
+
+
+# -- what cannot work ---------------------------------------------------------------------------------------
+
+STAYS = """
+from weighbridge import task
+
+@task(shares_memory=True)
+def warm() -> None: ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "module 'nowhere' is not found from "),
+        (["stays"], "module 'stays' declares no task that can be queued (stays.warm is declared shares_memory"),
+        (["two"], "the modules hold 2 dispatchers (two:one, two:two), and a worker serves one"),
+        (["two", "--dispatcher", "two:one", "--queue", "hevy"], "'hevy', a queue of no task; the queues are: default"),
+        ([], "setting modules is empty, and no module was named; name those that declare tasks"),
+    ],
+    ids=["not found", "no task", "several dispatchers", "unknown queue", "no module"],
+)
+def test_what_cannot_work_as_configured_is_said_once_and_exits_2(
+    service: Service, start: StartWorker, arguments: list[str], says: str
+) -> None:
+    (service.folder / "stays.py").write_text(STAYS, encoding="utf-8")
+    (service.folder / "two.py").write_text(TWO_DISPATCHERS, encoding="utf-8")
+
+    worker = start(*arguments, "--processes", "2")
+
+    assert worker.wait_for_the_end() == 2
+    assert worker.log.replace("\n", " ").count(says) == 1, worker.log
+    assert "Traceback" not in worker.log
+    assert not worker.events("worker.died")
+
+
+def test_a_worker_without_a_broker_says_how_to_configure_one(service: Service) -> None:
+    worker = Worker(service.module, cwd=service.folder, environment={})
+
+    assert worker.wait_for_the_end() == 2
+    assert "set WEIGHBRIDGE_BROKER_URL" in worker.log
+
+
+def test_a_module_that_breaks_while_the_worker_runs_stops_it_with_that_error(service: Service, worker: Worker) -> None:
+    (service.folder / f"{service.module}.py").write_text("1 / 0", encoding="utf-8")
+
+    os.kill(worker.pids()[0], signal.SIGKILL)
+
+    assert worker.wait_for_the_end() == 2
+    assert "ZeroDivisionError: division by zero" in worker.log
+
+
+def test_an_unreachable_broker_is_logged_and_its_calls_run_once_it_is_back(
+    service: Service, start: StartWorker
+) -> None:
+    directory = tempfile.mkdtemp(prefix="wb-", dir="/tmp")
+    address = f"{directory}/s"
+    service.broker_url = f"unix://{address}?db=0"
+    worker = start(service.module, "--processes", "1")
+    worker.wait_for("worker.ready")
+    worker.wait_for("queue.broker_lost")
+    assert "start it, or correct WEIGHBRIDGE_BROKER_URL" in worker.events("queue.broker_lost")[0]
+
+    command = [str(find_binary()), "--port", "0", "--unixsocket", address, "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_until(Path(address).exists, what="a server")
+            service.note("hello")
+            service.wait_for("hello")
+            worker.wait_for("queue.broker_back")
+        finally:
+            server.terminate()
+    shutil.rmtree(directory)
+
+
+# -- modules and dispatchers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1 / 0", "MODULE.py, line 1): ZeroDivisionError: division by zero; mend it"),
+        ("def broken(:", "MODULE.py, line 1): SyntaxError: "),
+        ("import what_is_not_there", "MODULE.py, line 1): ModuleNotFoundError: No module named 'what_is_not_there'"),
+        ("raise SystemExit(2)", "ends the process when it is imported (SystemExit (FOLDER/MODULE.py, line 1))"),
+    ],
+    ids=["raises", "syntax", "misses another", "exits"],
+)
+def test_a_module_that_fails_is_named_with_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    name = f"broken_{uuid.uuid4().hex}"
+    (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ModuleError, match=re.escape(says.replace("MODULE", name).replace("FOLDER", str(tmp_path)))):
+        import_modules([name])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("./app/tasks.py", "app.tasks"),
+        ("orders.py", "orders"),
+        ("orders:app", "orders"),
+        ("odrers.tasks", "orders.tasks"),
+    ],
+)
+def test_a_misspelt_module_is_answered_with_the_one_that_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    (tmp_path / "orders.py").touch()
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ModuleError, match=re.escape(f"did you mean {meant}?")):
+        import_modules([name])
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that is imported already."""
+    module = ModuleType(f"app_{uuid.uuid4().hex}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_a_module_without_a_dispatcher_leaves_it_to_the_settings(app: ModuleType) -> None:
+    dispatcher, place = find_dispatcher([app], chosen=None)
+
+    assert place == "settings"
+    assert dispatcher.settings.namespace == "weighbridge"
+
+
+def test_one_dispatcher_under_two_names_is_one(app: ModuleType) -> None:
+    vars(app)["first"] = vars(app)["second"] = Dispatcher()
+
+    assert find_dispatcher([app, app], chosen=None) == (vars(app)["first"], f"{app.__name__}:first")
+
+
+def test_a_chosen_dispatcher_may_stand_on_an_object(app: ModuleType) -> None:
+    vars(app)["state"] = SimpleNamespace(dispatcher=Dispatcher())
+    chosen = f"{app.__name__}:state.dispatcher"
+
+    assert find_dispatcher([], chosen=chosen) == (vars(app)["state"].dispatcher, chosen)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (":dispatchr", "has no 'dispatchr'; did you mean dispatcher?"),
+        (":other", "holds in 'other' a str, which is no Dispatcher"),
+        ("", "is not module:name; name the dispatcher as in"),
+    ],
+)
+def test_a_choice_that_is_no_dispatcher_is_refused(app: ModuleType, path: str, says: str) -> None:
+    vars(app).update(dispatcher=Dispatcher(), other="text")
+
+    with pytest.raises(ModuleError, match=re.escape(says)):
+        find_dispatcher([app], chosen=app.__name__ + path)
+
+
+# -- the parts ----------------------------------------------------------------------------------------------
+
+
+def test_a_child_that_keeps_dying_fast_is_replaced_ever_later_up_to_a_limit() -> None:
+    backoff = Backoff()
+
+    delays_s = [backoff.after_death(lived_s=0.5) for _ in range(12)]
+
+    assert delays_s[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert delays_s[-1] == LONGEST_DELAY_S
+
+
+def test_a_long_life_makes_the_next_replacement_quick_again() -> None:
+    backoff = Backoff()
+    for _ in range(12):
+        backoff.after_death(lived_s=0.5)
+
+    assert backoff.after_death(lived_s=3600) == 0.1
+    assert backoff.after_death(lived_s=0.5) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("heard_s", "wishes"),
+    [
+        ([5.0], [Wish.STOP]),
+        ([5.0, 5.0, 5.9], [Wish.STOP, Wish.IGNORE, Wish.IGNORE]),
+        ([5.0, 6.0], [Wish.STOP, Wish.FORCE]),
+        ([5.0, 5.5, 6.1], [Wish.STOP, Wish.IGNORE, Wish.FORCE]),
+    ],
+)
+def test_a_stop_signal_asks_by_its_distance_from_the_first(heard_s: list[float], wishes: list[Wish]) -> None:
+    signals = StopSignals()
+
+    assert [signals.heard(each) for each in heard_s] == wishes
+
+
+def test_messages_arrive_as_they_were_sent_however_they_are_cut() -> None:
+    ready = Ready(queues=("default", "heavy"), threads=8, tasks=3, dispatcher="app:dispatcher")
+    refused = Refused(reason="first line\nsecond line: ä")
+    ours, theirs = Channel.pair()
+    with ours, Channel(theirs) as other:
+        other.send(ready)
+        other.send(refused)
+
+        assert ours.receive() == [ready, refused]
+        assert ours.receive() == []
+
+
+def test_a_half_message_waits_for_its_other_half() -> None:
+    line = json.dumps({"kind": "refused", "reason": "no"}).encode() + b"\n"
+    ours, theirs = Channel.pair()
+    with ours, theirs:
+        theirs.sendall(line[:7])
+        assert ours.receive() == []
+        theirs.sendall(line[7:])
+        assert ours.receive() == [Refused(reason="no")]
+
+
+def test_the_end_of_a_channel_is_seen_by_the_other_side() -> None:
+    ours, theirs = Channel.pair()
+    with ours:
+        theirs.close()
+        ours.receive()
+        assert ours.ended
+
+
+def test_a_word_to_a_supervisor_that_is_gone_does_no_harm() -> None:
+    ours, theirs = Channel.pair()
+    with Channel(theirs) as child:
+        ours.close()
+        child.send(Refused(reason="no"))
+        assert child.ended
+
+
+def test_options_reach_the_child_as_they_were() -> None:
+    options = ChildOptions(modules=("a", "b"), dispatcher=None, queues=(), threads=2, grace_s=1.5)
+
+    assert ChildOptions.from_json(options.to_json()) == options
+
+
+@pytest.mark.parametrize(
+    ("returncode", "shown"), [(0, "exit code 0"), (3, "exit code 3"), (-9, "SIGKILL"), (-42, "signal 42")]
+)
+def test_an_ending_is_named_as_the_system_names_it(returncode: int, shown: str) -> None:
+    assert str(Ending.of(returncode)) == shown

@@ -1,0 +1,202 @@
+"""The demo's account and figures: what does not add up is found and named."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+from rich.console import Console, RenderableType
+
+from weighbridge.cli.demo import pages, service
+from weighbridge.cli.demo.account import Account, Journal, Run, settle
+from weighbridge.cli.demo.figures import PolicyFigures, Times, measure
+from weighbridge.cli.demo.show import POLICIES, _clear
+from weighbridge.cli.demo.traffic import COUNTS, AcceptedCall, Answer, Kind, Planned, Traffic, plan
+from weighbridge.cli.group import RefusedError
+from weighbridge.decision import Lane
+from weighbridge.embedded import EmbeddedServer, ExternalServer
+
+WEB, WORKER = 100, 200
+
+
+def answered(kind: Kind, number: int, *, problem: str | None = None, **lanes: Lane) -> Answer:
+    request_id = f"p-{kind}-{number:03}"
+    body = {"product": "lamp", "pieces": 2, "cents": 1} if kind is Kind.ORDER else None
+    return Answer(
+        request=Planned(at_s=0, kind=kind, request_id=request_id, method="POST", path="/x", body=body),
+        sent_at_s=1_000.0,
+        response_s=0.010,
+        calls=tuple(AcceptedCall(task=task, request_id=request_id, lane=lane) for task, lane in lanes.items()),
+        problem=problem,
+    )
+
+
+def run(task: str, kind: Kind, number: int, pid: int) -> Run:
+    return Run(task=task, request_id=f"p-{kind}-{number:03}", pid=pid, ended_at_s=1_000.5)
+
+
+@pytest.fixture
+def traffic() -> Traffic:
+    """One order, one report, one probe."""
+    return Traffic(
+        answers=[
+            answered(Kind.ORDER, 1, audit=Lane.IN_PROCESS, charge=Lane.QUEUE),
+            answered(Kind.REPORT, 1, render_report=Lane.QUEUE),
+            answered(Kind.PROBE, 1),
+        ]
+    )
+
+
+@pytest.fixture
+def runs() -> list[Run]:
+    return [
+        run("audit", Kind.ORDER, 1, WEB),
+        run("charge", Kind.ORDER, 1, WORKER),
+        run("render_report", Kind.REPORT, 1, WORKER),
+    ]
+
+
+def settled(traffic: Traffic, runs: Sequence[Run], *, pieces: int = 2) -> Account:
+    return settle(traffic, runs, web_pid=WEB, pieces_counted=pieces)
+
+
+def test_an_account_of_calls_that_ran_once_in_their_lane_has_no_fault(traffic: Traffic, runs: list[Run]) -> None:
+    account = settled(traffic, runs)
+    assert account.accepted == 3
+    assert account.faults == {}
+
+
+def test_a_call_that_never_ran_is_named(traffic: Traffic, runs: list[Run]) -> None:
+    assert settled(traffic, runs[:2]).faults == {"accepted and never run": ("render_report of p-report-001",)}
+
+
+def test_a_call_that_ran_twice_is_named(traffic: Traffic, runs: list[Run]) -> None:
+    assert settled(traffic, [*runs, runs[1]]).faults == {"run more than once": ("charge of p-order-001: 2 times",)}
+
+
+def test_a_run_that_nobody_was_promised_is_named(traffic: Traffic, runs: list[Run]) -> None:
+    stray = run("audit", Kind.VIEW, 9, WEB)
+    assert settled(traffic, [*runs, stray]).faults == {"run and never accepted": ("audit of p-view-009",)}
+
+
+def test_a_run_in_another_lane_than_the_ticket_told_is_named(traffic: Traffic, runs: list[Run]) -> None:
+    runs[0] = replace(runs[0], pid=WORKER)
+    assert settled(traffic, runs).faults == {
+        "run in another lane than the ticket told": ("audit of p-order-001: process 200",)
+    }
+
+
+def test_a_request_that_was_not_accepted_is_named_with_its_answer(traffic: Traffic, runs: list[Run]) -> None:
+    traffic.answers.append(answered(Kind.VIEW, 2, problem="503 broker is down"))
+    assert settled(traffic, runs).faults == {"not accepted": ("POST /x (p-view-002): 503 broker is down",)}
+
+
+def test_a_counter_that_missed_an_order_is_named(traffic: Traffic, runs: list[Run]) -> None:
+    assert settled(traffic, runs, pieces=0).faults == {"counted wrong in memory": ("0 pieces instead of 2",)}
+
+
+def test_the_journal_is_read_as_it_grows_and_a_half_written_line_waits(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    journal = Journal(path)
+    assert journal.runs(prefix="p") == []
+    lines = [
+        json.dumps({"task": "audit", "request_id": request_id, "pid": WEB, "started_at_s": 1.0, "ended_at_s": 2.0})
+        for request_id in ("p-view-001", "other-view-001", "p-view-002")
+    ]
+    path.write_text(f"{lines[0]}\n{lines[1]}\n{lines[2][:20]}", encoding="utf-8")
+    assert [each.request_id for each in journal.runs(prefix="p")] == ["p-view-001"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert [each.request_id for each in journal.runs(prefix="p")] == ["p-view-001", "p-view-002"]
+
+
+def test_quantiles_are_times_that_were_measured() -> None:
+    times = Times.of([number / 1_000 for number in range(1, 101)])
+    assert (times.p50, times.p99) == (50, 99)
+
+
+def test_what_was_not_measured_is_no_number() -> None:
+    assert math.isnan(Times.of([]).p50)
+
+
+def test_every_policy_gets_the_same_requests_at_the_same_moments() -> None:
+    plans = [plan(policy) for policy in POLICIES]
+    assert len(plans[0]) == sum(COUNTS.values())
+    told = [[(each.at_s, each.kind, each.path, each.body) for each in requests] for requests in plans]
+    assert told[0] == told[1] == told[2]
+    assert len({each.request_id for requests in plans for each in requests}) == 3 * len(plans[0])
+
+
+def shown(page: RenderableType, *, width: int = 80) -> str:
+    text = io.StringIO()
+    Console(width=width, file=text).print(page)
+    return text.getvalue()
+
+
+def figures_of(policy: str, traffic: Traffic, runs: Sequence[Run], *, pieces: int = 2) -> PolicyFigures:
+    account = settled(traffic, runs, pieces=pieces)
+    return measure(policy, traffic, runs, account=account, web_pid=WEB, tasks=list(pages.TASKS))
+
+
+def test_a_page_says_who_ran_what_and_fits_into_80_columns(traffic: Traffic, runs: list[Run]) -> None:
+    page = shown(pages.policy_page(figures_of("by-weight", traffic, runs), description="text"))
+    assert "web 100" in page
+    assert "worker 200" in page
+    assert "each ran exactly once" in page
+    assert "…" not in page
+
+
+def test_a_page_with_faults_does_not_say_that_all_is_well(traffic: Traffic, runs: list[Run]) -> None:
+    page = shown(pages.policy_page(figures_of("by-weight", traffic, runs[1:]), description="text"))
+    assert "1 accepted and never run" in page
+    assert "exactly once" not in page
+
+
+def test_the_comparison_speaks_of_no_policy_that_measured_nothing_else(traffic: Traffic, runs: list[Run]) -> None:
+    same = [figures_of(policy, traffic, runs) for policy in POLICIES]
+    page = shown(pages.comparison(same))
+    assert "times as late" not in page
+    assert "\N{MULTIPLICATION SIGN}" not in page
+
+
+def test_long_lists_of_faults_are_cut_and_counted() -> None:
+    traffic = Traffic(answers=[answered(Kind.VIEW, number, audit=Lane.IN_PROCESS) for number in range(30)])
+    page = shown(pages.faults(figures_of("by-weight", traffic, [], pieces=0)))
+    assert "30 accepted and never run" in page
+    assert "and 20 more" in page
+
+
+def test_the_processes_get_the_demos_settings_and_none_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_ON_FAILURE", "stop")
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    environment = service.service_environment(broker_url="unix:///s", namespace="n", folder=tmp_path)
+    settings = {name: value for name, value in environment.items() if name.startswith("WEIGHBRIDGE_")}
+    assert settings == {"WEIGHBRIDGE_BROKER_URL": "unix:///s", "WEIGHBRIDGE_NAMESPACE": "n"}
+    assert environment["PYTHONPATH"].endswith(":/theirs")
+
+
+def test_a_service_that_cannot_start_is_quoted(tmp_path: Path) -> None:
+    environment = service.service_environment(broker_url="nonsense", namespace="n", folder=tmp_path)
+    with (
+        service.Service.web(policy="by-weight", environment=environment) as web,
+        pytest.raises(RefusedError, match="the web ended with status") as raised,
+    ):
+        web.wait_until_ready()
+    assert "broker_url" in raised.value.message
+
+
+def test_a_server_that_lives_on_is_left_without_the_demos_keys(redis_server: EmbeddedServer) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.set("demo-1:stream", "x")
+        client.set("mine", "x")
+        _clear(ExternalServer(url=redis_server.url), "demo-1")
+        assert client.exists("mine")
+        assert not client.exists("demo-1:stream")
+        client.delete("mine")
