@@ -62,7 +62,10 @@ class Service:
     @classmethod
     def web(cls, *, policy: str, environment: Mapping[str, str]) -> Self:
         """The orders app under uvicorn on a free port; ``said`` is its address."""
-        words = ["-m", "uvicorn", "orders.app:app", "--host", "127.0.0.1", "--port", "0", "--no-access-log"]
+        listening = ["--host", "127.0.0.1", "--port", "0"]
+        # A connection that the service closes as idle in the moment in which it is used again looks like a fault.
+        patient = ["--timeout-keep-alive", "60"]
+        words = ["-m", "uvicorn", "orders.app:app", *listening, *patient, "--no-access-log"]
         return cls("web", words, ready=LISTENING, environment={**environment, f"{PREFIX}POLICY": policy})
 
     @classmethod
