@@ -6,10 +6,12 @@ import collections
 import dataclasses
 import datetime as dt
 import enum
+import functools
 import ipaddress
 import json
 import math
 import pathlib
+import sys
 import threading
 import typing
 import uuid
@@ -175,6 +177,38 @@ class Renamed(BaseModel):
     old_name: str | None = None
 
 
+@dataclasses.dataclass
+class Totalled:
+    a: int
+    total: int = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = 2 * self.a
+
+
+@dataclasses.dataclass
+class Caching:
+    a: int
+
+    @functools.cached_property
+    def double(self) -> int:
+        return 2 * self.a
+
+
+class CachingModel(BaseModel):
+    a: int
+
+    @functools.cached_property
+    def double(self) -> int:
+        return 2 * self.a
+
+
+def cached(value: Any) -> Any:
+    """The same, once its cached property was read."""
+    assert value.double == 2 * value.a
+    return value
+
+
 class Money:
     def __init__(self, cents: int) -> None:
         self.cents = cents
@@ -264,6 +298,9 @@ LINE = Line(sku="a", price=Decimal("1.10"), at=NOW.replace(tzinfo=UTC))
         pytest.param(Pair, Pair(1, "a"), id="NamedTuple"),
         pytest.param(Point, Point(1, dt.date(2026, 1, 1)), id="dataclass"),
         pytest.param(set[Frozen], {Frozen(math.inf, b"\xff")}, id="frozen dataclasses with bytes, in a set"),
+        pytest.param(Totalled, Totalled(1), id="a dataclass with a field that it computes"),
+        pytest.param(Caching, cached(Caching(1)), id="a dataclass with a cached property"),
+        pytest.param(CachingModel, cached(CachingModel(a=1)), id="a model with a cached property"),
         pytest.param(Movie, {"name": "Alien"}, id="TypedDict"),
         pytest.param(Movie, {"year": 1979, "name": "Alien"}, id="TypedDict in another order"),
         pytest.param(Order, Order(id=SOME_ID, lines=[LINE], by_sku={"a": LINE}), id="nested models"),
@@ -431,6 +468,15 @@ def test_parameters_may_be_named_like_anything() -> None:
     assert codec.decode(*codec.encode((1, 2, 3, 4, 5), {})) == ((1, 2, 3, 4, 5), {})
 
 
+def test_an_alias_on_a_parameter_does_not_rename_it() -> None:
+    def takes(value: Annotated[int, Field(validation_alias="read", serialization_alias="written")]) -> None: ...
+
+    codec = ArgumentCodec(takes, task="app.takes")
+
+    assert codec.encode((), {"value": 1}) == ([], {"value": 1})
+    assert codec.decode([], {"value": 1}) == ((), {"value": 1})
+
+
 def test_unpacked_types_describe_the_rest() -> None:
     def takes(*rest: *tuple[int, uuid.UUID], **movie: typing.Unpack[Movie]) -> None: ...
 
@@ -452,6 +498,30 @@ def test_types_of_the_surrounding_function_are_known() -> None:
     assert codec.decode(*codec.encode(args, {})) == (args, {})
 
 
+#: As text, for its grammar is younger than the oldest Python that runs these tests.
+GENERIC = """
+from __future__ import annotations
+type Ids[K] = dict[K, list[int]]
+type Tree = int | list[Tree]
+def around():
+    class Local(BaseModel):
+        a: int
+    class Box[T](BaseModel):
+        item: T
+    def takes[T: int](ids: Ids[str], local: Local, tree: Tree, box: Box[int]) -> None: ...
+    return ArgumentCodec(takes, task="app.takes"), ({"a": [1]}, Local(a=1), [1, [2]], Box[int](item=3))
+"""
+
+if sys.version_info >= (3, 12):
+
+    def test_type_parameters_and_aliases_are_known() -> None:
+        namespace: dict[str, Any] = {"BaseModel": BaseModel, "ArgumentCodec": ArgumentCodec, "__name__": "app"}
+        exec(GENERIC, namespace)
+        codec, args = namespace["around"]()
+
+        assert codec.decode(*codec.encode(args, {})) == (args, {})
+
+
 def test_a_return_annotation_is_not_looked_at() -> None:
     def takes(value: int) -> "Nowhere": ...  # type: ignore[name-defined]  # noqa: F821, UP037  # that is the point
 
@@ -460,8 +530,6 @@ def test_a_return_annotation_is_not_looked_at() -> None:
 
 def test_a_wrapped_function_is_read_by_its_inner_signature() -> None:
     def logged(func: Callable[..., None]) -> Callable[..., None]:
-        import functools
-
         @functools.wraps(func)
         def wrapper(*args: Any, **kwargs: Any) -> None:
             func(*args, **kwargs)

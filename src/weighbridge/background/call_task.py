@@ -11,7 +11,8 @@ class CallTask(BackgroundTask):
     """A call that stays in process, as the item of ``.tasks`` that Starlette and FastAPI know."""
 
     def __init__(self, call: Call) -> None:
-        super().__init__(call.func, *call.args, **call.kwargs)
+        super().__init__(call.func, *call.args)
+        self.kwargs = dict(call.kwargs)  # set, not passed: a task may have a parameter named func
         self.call = call
         self.begun = False
 

@@ -376,6 +376,10 @@ def test_parentheses_are_read_up_to_a_depth() -> None:
         Expression.parse(f"({deepest})")
 
 
+def test_parentheses_beside_each_other_are_not_nested() -> None:
+    assert Expression.parse(" or ".join(["(is_async)"] * (MAX_DEPTH + 1))).evaluate(LIGHT) is True
+
+
 def test_any_number_of_nots_is_read() -> None:
     assert Expression.parse("not " * 497 + "is_async").evaluate(LIGHT) is False
 

@@ -1,0 +1,36 @@
+"""A misfit: which argument does not fit, why, and what to do. Never its value, for passwords pass here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_LONGEST_KEY: Final = 40
+
+
+class Misfit(Exception):  # noqa: N818  # never leaves this package: the codec makes an ArgumentError of it
+    """Carries the facts of an error up to the codec, which knows the task and the direction."""
+
+    def __init__(self, *, argument: str, problem: str, remedy: str) -> None:
+        #: Kept in place of the exception itself, whose traceback would hold the values.
+        self.facts = {"argument": argument, "problem": problem, "remedy": remedy}
+        super().__init__(argument, problem, remedy)
+
+
+def article(kind: type) -> str:
+    """The name of a type as a sentence takes it: ``an int``, ``a Session``."""
+    name = kind.__name__
+    return f"{'an' if name[:1] in 'aeiouAEIO' else 'a'} {name}"
+
+
+def key_step(key: object) -> str:
+    """One step of a path, into a mapping.
+
+    Only keys that look like the name of a field are shown: others may be data, such as an address.
+    """
+    shown = isinstance(key, str) and key.isidentifier() and len(key) <= _LONGEST_KEY
+    return f"[{str(key)!r}]" if shown else "[…]"
+
+
+def at(path: str) -> str:
+    """The place inside an argument, as the start of a problem."""
+    return f"at {path} " if path else ""

@@ -1,0 +1,9 @@
+"""The queue lane: calls on their way to Dramatiq workers, through a broker."""
+
+from __future__ import annotations
+
+from weighbridge.lanes.queue.actor import TypedActor, bind
+from weighbridge.lanes.queue.connect import connect, describe
+from weighbridge.lanes.queue.lane import QueueLane
+
+__all__ = ["QueueLane", "TypedActor", "bind", "connect", "describe"]

@@ -1,0 +1,80 @@
+"""The keys of one queue on the server, and which of them outlive their use.
+
+All keys of a queue carry its name in a hash tag, so that a Redis Cluster keeps them in one slot and a script may
+touch them together. A namespace with braces of its own (``{weighbridge}``) puts all queues into one slot.
+
+==================================  ==========  ===============================================================
+key                                 type        life
+==================================  ==========  ===============================================================
+``<ns>:queues``                     set         stays: one name for each queue that was ever consumed
+``<ns>:{<queue>}:stream``           stream      stays: messages that can be fetched, and those fetched and not done
+``<ns>:{<queue>}:delayed``          sorted set  stays: messages by the time they are due (server's clock, ms)
+``<ns>:{<queue>}:wake``             string      stays: there while an entry that wakes a reader is under way
+``<ns>:{<queue>}:mark:<id>:<n>``    string      TTL: the n-th attempt of a message was written
+``<ns>:{<queue>}:dead``             sorted set  TTL: ids of dead letters by the time of their death (ms)
+``<ns>:{<queue>}:letter:<id>``      hash        TTL: one dead letter
+==================================  ==========  ===============================================================
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from weighbridge.errors import QueueNameError
+
+#: The consumer group: all workers of a queue share its messages.
+GROUP: Final = "workers"
+#: Ends of the keys that have no TTL. Their number is bounded by the number of queues.
+LASTING: Final = ("queues", "stream", "delayed", "wake")
+#: Dramatiq's alphabet for queue names. Braces, above all, would move the hash tag.
+_QUEUE_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")
+
+
+def queues_key(namespace: str) -> str:
+    """The set of the names of all queues that were ever consumed in this namespace."""
+    return f"{namespace}:queues"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueKeys:
+    """The keys of one queue.
+
+    :raises QueueNameError: if the queue's name has a character that queue names cannot have.
+    """
+
+    namespace: str
+    queue: str
+
+    def __post_init__(self) -> None:
+        if _QUEUE_NAME.fullmatch(self.queue) is None:
+            raise QueueNameError(queue=self.queue)
+
+    @property
+    def stream(self) -> str:
+        """Messages that can be fetched, and those that a worker holds."""
+        return f"{self.namespace}:{{{self.queue}}}:stream"
+
+    @property
+    def delayed(self) -> str:
+        """Messages that are not due yet."""
+        return f"{self.namespace}:{{{self.queue}}}:delayed"
+
+    @property
+    def wake(self) -> str:
+        """Says that an entry in the stream is on its way to wake a reader."""
+        return f"{self.namespace}:{{{self.queue}}}:wake"
+
+    @property
+    def dead(self) -> str:
+        """The index of the dead letters."""
+        return f"{self.namespace}:{{{self.queue}}}:dead"
+
+    def mark(self, message_id: str, attempt: int) -> str:
+        """Says that this attempt of a message was written, so that a repeated write does nothing."""
+        return f"{self.namespace}:{{{self.queue}}}:mark:{message_id}:{attempt}"
+
+    def letter(self, letter_id: str) -> str:
+        """One dead letter."""
+        return f"{self.namespace}:{{{self.queue}}}:letter:{letter_id}"

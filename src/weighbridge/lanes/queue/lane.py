@@ -1,0 +1,214 @@
+"""The queue lane: takes the queued calls of a request, and answers once the broker has all of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import dramatiq
+
+from weighbridge.call import Call
+from weighbridge.errors import BrokerError, EnqueueError, NotOpenError, OptionError
+from weighbridge.events import emit
+from weighbridge.lanes.queue.actor import TypedActor, bind
+from weighbridge.lanes.queue.batch import Batch
+from weighbridge.lanes.queue.call_message import CallMessage
+from weighbridge.lanes.queue.failure import Failure, unreached
+from weighbridge.lanes.queue.inbox import RETRY_AFTER_S
+from weighbridge.lanes.queue.publisher import Publisher
+from weighbridge.lanes.queue.waiter import ThreadWaiter, Waiter, waiter_here
+from weighbridge.lanes.queue.writer import Item
+from weighbridge.lanes.queue.writer_choice import writer_for
+from weighbridge.task import TaskSpec
+
+logger: Final = logging.getLogger("weighbridge.queue")
+
+BROKER_LOST: Final = "queue.broker_lost"
+BROKER_BACK: Final = "queue.broker_back"
+
+
+class QueueLane:
+    """Sends calls to the queue of their task, through one publisher thread. A closed one can be opened anew.
+
+    :param timeout_s: Seconds in which the broker must accept a request's calls.
+    :param waiting_limit: Calls that may wait for the broker.
+    :param close_broker: Whether :meth:`close` closes the broker too, as its maker does.
+    """
+
+    def __init__(self, *, broker: dramatiq.Broker, timeout_s: float, waiting_limit: int, close_broker: bool) -> None:
+        self._broker = broker
+        self._timeout_s = timeout_s
+        self._waiting_limit = waiting_limit
+        self._close_broker = close_broker
+        self._writer = writer_for(broker)
+        self._publisher: Publisher | None = None
+        self._available: bool | None = None
+        self._binding = threading.Lock()
+
+    # -- opening and closing --------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start the publisher. In a process that forks, open it after the fork, in each child."""
+        if self._publisher is None:
+            self._publisher = Publisher(
+                writer=self._writer,
+                timeout_s=self._timeout_s,
+                waiting_limit=self._waiting_limit,
+                on_exchange=self._note,
+            )
+            self._publisher.start()
+
+    def close(self) -> None:
+        """Take no more calls, and write those that wait. Blocks for up to ``timeout_s`` seconds.
+
+        What the broker has not taken by then is refused where it is awaited, and logged by number.
+        """
+        if self._publisher is None:
+            return
+        ended = self._publisher.stop(self._timeout_s)
+        self._publisher = None
+        # A broker may not be closed under a thread that is still in it. That thread closes what is its own.
+        if self._close_broker and ended:
+            self._broker.close()
+            client = getattr(self._broker, "client", None)
+            if client is not None:  # the broker's maker made it too, and a broker leaves it open
+                client.close()
+
+    def bind(self, spec: TaskSpec) -> TypedActor:
+        """Make a task known to the broker, without I/O. Raises what :func:`bind` of this package does."""
+        with self._binding:
+            return bind(self._broker, spec)
+
+    # -- committing -----------------------------------------------------------------------------------------
+
+    async def commit(self, calls: Sequence[Call]) -> None:
+        """Return once the broker has all of ``calls``, in this order.
+
+        If the awaiting task is cancelled, calls that wait are withdrawn; those under way may get through.
+
+        :raises EnqueueError: if the broker did not accept them in ``timeout_s`` seconds. Then it has none of
+            them, or ``unknown`` says that it may have some.
+        :raises LaneFullError: if too many calls wait.
+        :raises OptionError: if the broker cannot do what an option asks for.
+        :raises NotOpenError: if the lane was never opened.
+        """
+        if not calls:
+            return
+        waiter = waiter_here()
+        publisher, batch = self._submit(calls, waiter)
+        try:
+            woken = await waiter.wait(self._timeout_s)
+        except BaseException:
+            publisher.give_up(batch)
+            raise
+        self._conclude(batch, batch.failure if woken else publisher.give_up(batch))
+
+    def commit_blocking(self, calls: Sequence[Call]) -> None:
+        """As :meth:`commit`, from a thread that may be blocked. Raises the same."""
+        if not calls:
+            return
+        waiter = ThreadWaiter()
+        publisher, batch = self._submit(calls, waiter)
+        woken = waiter.wait_blocking(self._timeout_s)
+        self._conclude(batch, batch.failure if woken else publisher.give_up(batch))
+
+    def _submit(self, calls: Sequence[Call], waiter: Waiter) -> tuple[Publisher, Batch]:
+        publisher = self._publisher
+        if publisher is None:
+            raise NotOpenError(problem="the queue lane is not open", remedy="open the dispatcher before calls are made")
+        batch = Batch([self._item(call) for call in calls], waiter=waiter)
+        publisher.submit(batch)
+        return publisher, batch
+
+    def _conclude(self, batch: Batch, failure: Failure | None) -> None:
+        if failure is not None:
+            raise EnqueueError(
+                problem=failure.problem,
+                tasks=batch.tasks,
+                unknown=failure.unknown,
+                retry_after_s=RETRY_AFTER_S,
+            ) from failure.cause
+
+    def _item(self, call: Call) -> Item:
+        spec, payload = call.spec, call.payload
+        if spec is None or payload is None:
+            raise ValueError(f"call {call.id} of {call.name!r} was not encoded for the queue")
+        actor = self._broker.actors.get(spec.name)
+        if not isinstance(actor, TypedActor) or actor.spec is not spec:
+            self.bind(spec)
+        options: dict[str, object] = {}
+        if call.options.expires_s is not None:
+            if "max_age" not in self._broker.actor_options:
+                raise OptionError(
+                    task=spec.name,
+                    problem=f"was given expires_s={call.options.expires_s}, and the broker has no AgeLimit",
+                    remedy="add it: broker.add_middleware(dramatiq.middleware.AgeLimit())",
+                )
+            options["max_age"] = math.ceil(call.options.expires_s * 1_000)
+        args, kwargs = payload
+        message = CallMessage(
+            queue_name=spec.queue,
+            actor_name=spec.name,
+            args=tuple(args),
+            kwargs=kwargs,
+            options=options,
+            message_id=call.id,
+        )
+        delay_s = call.options.delay_s
+        return message, None if delay_s is None else math.ceil(delay_s * 1_000)
+
+    # -- how the broker is ----------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Calls that were handed to the publisher and are neither accepted nor refused."""
+        return 0 if self._publisher is None else self._publisher.waiting
+
+    def available(self) -> bool | None:
+        """Whether the last exchange with the broker succeeded; ``None`` before the first."""
+        return self._available
+
+    def ping(self) -> None:
+        """Ask the broker for an answer; blocks, so call it on a thread.
+
+        :raises BrokerError: if it does not answer, with what to do.
+        """
+        try:
+            self._writer.ping()
+        except Exception as error:
+            failure = unreached(error, address=self._writer.address)
+            self._note(failure)
+            raise self._unusable(failure) from error
+        self._note(None)
+
+    def waiting_in(self, queue: str) -> int:
+        """The messages that wait in one queue; blocks, so call it on a thread.
+
+        :raises BrokerError: if the broker does not answer, or is of a kind that cannot tell.
+        """
+        waiting = getattr(self._broker, "waiting", None)
+        if not callable(waiting):
+            raise BrokerError(
+                broker=self._writer.address,
+                problem="cannot tell how many messages wait",
+                remedy="use a policy that does not ask for broker.waiting, or a redis:// broker_url",
+            )
+        try:
+            return int(waiting(queue))
+        except Exception as error:
+            raise self._unusable(unreached(error, address=self._writer.address)) from error
+
+    def _unusable(self, failure: Failure) -> BrokerError:
+        problem, _, remedy = failure.problem.partition("; ")
+        return BrokerError(broker=self._writer.address, problem=problem, remedy=remedy or "see the cause")
+
+    def _note(self, failure: Failure | None) -> None:
+        """Keep the outcome of an exchange, and log when it changes, not at each request."""
+        was, self._available = self._available, failure is None
+        if failure is not None and was is not False:
+            emit(logger, BROKER_LOST, level=logging.ERROR, problem=failure.problem)
+        elif failure is None and was is False:
+            emit(logger, BROKER_BACK, broker=self._writer.address)

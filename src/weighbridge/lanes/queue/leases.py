@@ -1,0 +1,109 @@
+"""The messages of one queue that this process holds: what it has fetched and not settled yet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from weighbridge.lanes.queue.stream_message import Entry, StreamMessage
+from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
+
+
+@dataclass(slots=True, kw_only=True)
+class _Lease:
+    message_id: str | None = None
+    follow_ups: list[Write] = field(default_factory=list)
+    settling: bool = False
+
+
+class Leases:
+    """What this process holds of one queue. Thread-safe, and outlives the consumer that fetched it.
+
+    Dramatiq makes a new consumer after each lost connection, while its threads go on with what the old one had
+    fetched; so the leases belong to the broker.
+    """
+
+    def __init__(self, queue: StreamQueue) -> None:
+        self.queue = queue
+        #: Before this time (monotonic seconds) nothing is taken over from others: see :meth:`trouble`.
+        self.no_claims_before_s = 0.0
+        self._held: dict[str, _Lease] = {}
+        self._settled = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, entry_id: str) -> bool:
+        return entry_id in self._held
+
+    def ids(self) -> list[str]:
+        """The ids of the entries that are held."""
+        with self._settled:
+            return list(self._held)
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """These entries are held from now on."""
+        with self._settled:
+            for entry in entries:
+                self._held.setdefault(entry.id, _Lease())
+
+    def name(self, entry_id: str, *, message_id: str) -> None:
+        """The entry turned out to be this message."""
+        with self._settled:
+            lease = self._held.get(entry_id)
+            if lease is not None:
+                lease.message_id = message_id
+
+    def release(self, entry_ids: Iterable[str]) -> None:
+        """These entries are not held any more; wakes the consumer if it was at its limit."""
+        with self._settled:
+            for entry_id in entry_ids:
+                self._held.pop(entry_id, None)
+            self._settled.notify_all()
+
+    def add_follow_up(self, message: object, write: Write, *, message_id: str) -> bool:
+        """Keep what is to be written when the message that is held under this id is settled.
+
+        ``False`` if this process does not hold it, or is settling it already.
+        """
+        with self._settled:
+            if isinstance(message, StreamMessage):
+                lease = self._held.get(message.entry_id)
+            else:
+                named = (each for each in self._held.values() if each.message_id == message_id and not each.settling)
+                lease = next(named, None)
+            if lease is None or lease.settling:
+                return False
+            lease.follow_ups.append(write)
+            return True
+
+    def is_settling(self, entry_id: str) -> bool:
+        """Whether its end was sent to the server; the answer, if it came, is not counted yet."""
+        with self._settled:
+            lease = self._held.get(entry_id)
+            return lease is not None and lease.settling
+
+    def settle(self, entry_id: str) -> list[Write]:
+        """What is to be written with the end of this entry; from now on nothing is added to it."""
+        with self._settled:
+            lease = self._held.get(entry_id)
+            if lease is None:
+                return []
+            lease.settling = True
+            return list(lease.follow_ups)
+
+    def wait_for_room(self, limit: int, *, timeout_s: float) -> int:
+        """How many more entries may be held; waits until there is room for one, or for ``timeout_s`` seconds."""
+        with self._settled:
+            self._settled.wait_for(lambda: len(self._held) < limit, timeout_s)
+            return max(0, limit - len(self._held))
+
+    def trouble(self, *, lease_s: float) -> None:
+        """The server could not be reached: others could not renew their leases either, so they get the time to.
+
+        Without this, the first worker to come back after an outage longer than a lease would run again what all
+        others are still running.
+        """
+        self.no_claims_before_s = time.monotonic() + lease_s

@@ -1,0 +1,111 @@
+"""The middleware of a broker that weighbridge makes, and retries that outlive an outage of the broker."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+import dramatiq
+from dramatiq.middleware import (
+    AgeLimit,
+    AsyncIO,
+    CurrentMessage,
+    Retries,
+    TimeLimit,
+)
+
+from weighbridge.events import emit
+from weighbridge.lanes.queue.failure import is_brokers
+from weighbridge.task import DEFAULT_QUEUE_RETRIES
+
+logger: Final = logging.getLogger("weighbridge.queue")
+
+RETRY_WAITS: Final = "queue.retry_waits"
+RETRY_REFUSED: Final = "queue.retry_refused"
+
+#: Milliseconds that a run may take if its task declares no limit: Dramatiq's own default.
+TIME_LIMIT_MS: Final = 600_000
+#: Milliseconds between two looks for runs that took too long.
+TIME_LIMIT_INTERVAL_MS: Final = 200
+#: Milliseconds before the first retry and between later ones, for messages whose actor says nothing.
+MIN_BACKOFF_MS: Final = 1_000
+MAX_BACKOFF_MS: Final = 60_000
+#: Seconds between two tries to write a retry while the broker is away.
+RETRY_PAUSE_S: Final = 1.0
+
+
+class PersistentRetries(Retries):
+    """Retries of which none is lost while the broker is away.
+
+    Dramatiq swallows the failure to enqueue a retry and acknowledges the message: the call is gone (its pull
+    request 545). Here the message stays unacknowledged and its worker thread waits until the retry is
+    written; if the worker ends before, the broker offers the message again. A retry that cannot be built
+    makes the message a dead letter.
+    """
+
+    def __init__(self, *, pause_s: float = RETRY_PAUSE_S) -> None:
+        super().__init__(  # type: ignore[no-untyped-call, unused-ignore]  # Dramatiq types it in part
+            max_retries=DEFAULT_QUEUE_RETRIES, min_backoff=MIN_BACKOFF_MS, max_backoff=MAX_BACKOFF_MS
+        )
+        self._pause_s = pause_s
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Write the retry of a failed run, however long the broker is away."""
+        retries = message.options.get("retries")
+        told = False
+        while True:
+            try:
+                super().after_process_message(broker, message, result=result, exception=exception)  # type: ignore[no-untyped-call]  # Dramatiq does not type it
+            except Exception as error:  # noqa: BLE001  # Dramatiq would log and forget it, and with it the call
+                if not is_brokers(error):
+                    emit(
+                        logger,
+                        RETRY_REFUSED,
+                        level=logging.ERROR,
+                        error=error,
+                        task=message.actor_name,
+                        call_id=message.message_id,
+                    )
+                    message.fail()
+                    return
+                if not told:
+                    emit(
+                        logger,
+                        RETRY_WAITS,
+                        level=logging.WARNING,
+                        task=message.actor_name,
+                        call_id=message.message_id,
+                        problem=type(error).__name__,
+                    )
+                    told = True
+            else:
+                return
+            # Dramatiq has counted this retry, and will again.
+            if retries is None:
+                message.options.pop("retries", None)
+            else:
+                message.options["retries"] = retries
+            time.sleep(self._pause_s)
+
+
+def default_middleware() -> list[dramatiq.Middleware]:
+    """The middleware of a broker that weighbridge makes from an address, each chosen for a reason.
+
+    ``before`` hooks run in this order and ``after`` hooks in the opposite one: the retries stand first, so
+    that they run after all others, when no time limit can interrupt their wait any more.
+    """
+    return [
+        PersistentRetries(),
+        AgeLimit(),  # options(expires_s=…)
+        TimeLimit(time_limit=TIME_LIMIT_MS, interval=TIME_LIMIT_INTERVAL_MS),
+        CurrentMessage(),
+        AsyncIO(),  # off in Dramatiq by default, and async tasks need it
+    ]

@@ -1,0 +1,212 @@
+"""What the server does in one step: Lua of our own, each script all or nothing, timed by the server's clock.
+
+An entry of the stream has the field ``m`` (a message as Dramatiq encodes it), or ``wake`` (it only wakes a reader).
+Scripts check who holds an entry before they touch it, so a worker whose lease another has taken changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import redis
+from redis.commands.core import Script
+
+_CLOCK: Final = """
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+"""
+
+# A reader that waits for messages does not look at the delayed ones: their keeper does, every `watch` ms. So a
+# message that is due before that look, and before all others, sends an entry which wakes one reader.
+_WRITE: Final = """
+local function write(stream, delayed, wake, body, delay, watch)
+  if delay <= 0 then
+    redis.call('XADD', stream, '*', 'm', body)
+    return
+  end
+  redis.call('ZADD', delayed, string.format('%.0f', now_ms() + delay), body)
+  if delay < watch and redis.call('ZRANGE', delayed, 0, 0)[1] == body and redis.call('SET', wake, 1, 'NX') then
+    redis.call('XADD', stream, '*', 'wake', 1)
+  end
+end
+"""
+
+_OWNS: Final = """
+local function owns(stream, group, consumer, id)
+  local pending = redis.pcall('XPENDING', stream, group, id, id, 1, consumer)
+  if pending.err then
+    if string.find(pending.err, 'NOGROUP', 1, true) then return false end
+    error(pending.err)
+  end
+  return #pending > 0
+end
+"""
+
+# KEYS: stream, delayed, wake of each queue; then a mark for each message.
+# ARGV: number of queues, watch ms, TTL of marks ms; then for each message: queue (from 1), delay ms, body.
+# Gives the number of messages that were not there yet. The mark comes after its message: if the server refuses
+# something in between (a permission is missing), a repeated write must not take the message for written.
+_ENQUEUE: Final = (
+    _CLOCK
+    + _WRITE
+    + """
+local queues, watch, ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local written = 0
+for i = 1, #KEYS - 3 * queues do
+  local queue = 3 * (tonumber(ARGV[3 * i + 1]) - 1)
+  local delay = tonumber(ARGV[3 * i + 2])
+  local mark = KEYS[3 * queues + i]
+  if redis.call('EXISTS', mark) == 0 then
+    write(KEYS[queue + 1], KEYS[queue + 2], KEYS[queue + 3], ARGV[3 * i + 3], delay, watch)
+    redis.call('SET', mark, 1, 'PX', string.format('%.0f', ttl + math.max(delay, 0)))
+    written = written + 1
+  end
+end
+return written
+"""
+)
+
+# KEYS: stream, delayed, wake. ARGV: most to move.
+# Gives how many were due and can now be fetched; then, if more are delayed, when the next is due (ms) and in how
+# many ms.
+_PROMOTE: Final = (
+    _CLOCK
+    + """
+local now = now_ms()
+redis.call('DEL', KEYS[3])
+local due = redis.call('ZRANGE', KEYS[2], '-inf', string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, ARGV[1])
+for _, body in ipairs(due) do
+  redis.call('XADD', KEYS[1], '*', 'm', body)
+  redis.call('ZREM', KEYS[2], body)
+end
+local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+if #first == 0 then return {#due} end
+return {#due, first[2], string.format('%.0f', math.max(0, tonumber(first[2]) - now))}
+"""
+)
+
+# KEYS: stream, delayed, wake, dead, letter.
+# ARGV: group, consumer, entry, number of follow-ups; for each: delay ms, body; then, for a dead letter:
+# its id, its TTL ms, fields and values.
+# Gives 1, or 0 if the entry is not this consumer's any more: then nothing was changed.
+_FINISH: Final = (
+    _CLOCK
+    + _WRITE
+    + _OWNS
+    + """
+if not owns(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then return 0 end
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+redis.call('XDEL', KEYS[1], ARGV[3])
+local rest = 5
+for _ = 1, tonumber(ARGV[4]) do
+  write(KEYS[1], KEYS[2], KEYS[3], ARGV[rest + 1], tonumber(ARGV[rest]), 0)
+  rest = rest + 2
+end
+if #ARGV > rest then
+  local id, ttl, now = ARGV[rest], tonumber(ARGV[rest + 1]), now_ms()
+  local died = string.format('%.0f', now)
+  redis.call('DEL', KEYS[5])
+  redis.call('HSET', KEYS[5], 'died_ms', died)
+  for i = rest + 2, #ARGV, 2 do redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 1]) end
+  redis.call('PEXPIRE', KEYS[5], ttl)
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('%.0f', now - ttl))
+  redis.call('ZADD', KEYS[4], died, id)
+  redis.call('PEXPIRE', KEYS[4], ttl)
+end
+return 1
+"""
+)
+
+# KEYS: stream. ARGV: group, consumer, entries. Gives the entries that are not this consumer's any more.
+_RENEW: Final = (
+    _OWNS
+    + """
+local claim, lost = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}, {}
+for i = 3, #ARGV do
+  local list = owns(KEYS[1], ARGV[1], ARGV[2], ARGV[i]) and claim or lost
+  list[#list + 1] = ARGV[i]
+end
+if #claim > 5 then
+  claim[#claim + 1] = 'JUSTID'
+  redis.call(unpack(claim))
+end
+return lost
+"""
+)
+
+# KEYS: stream. ARGV: group, consumer, entries. Puts those that are this consumer's back at the end of the queue.
+_REQUEUE: Final = (
+    _OWNS
+    + """
+local back = 0
+for i = 3, #ARGV do
+  if owns(KEYS[1], ARGV[1], ARGV[2], ARGV[i]) then
+    local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+    if entry then
+      redis.call('XADD', KEYS[1], '*', unpack(entry[2]))
+      back = back + 1
+    end
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+    redis.call('XDEL', KEYS[1], ARGV[i])
+  end
+end
+return back
+"""
+)
+
+# KEYS: stream. ARGV: group, consumer or '' for all, idle ms.
+# Removes consumers that hold nothing: in one step, since removing one that holds entries would lose them.
+_RETIRE: Final = """
+local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if consumers.err then return 0 end
+local removed = 0
+for _, pairs_ in ipairs(consumers) do
+  local one = {}
+  for i = 1, #pairs_, 2 do one[pairs_[i]] = pairs_[i + 1] end
+  if (ARGV[2] == '' or one.name == ARGV[2]) and one.pending == 0 and one.idle >= tonumber(ARGV[3]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], one.name)
+    removed = removed + 1
+  end
+end
+return removed
+"""
+
+# KEYS: stream, delayed, wake. ARGV: group. Gives the number of messages that could be fetched now.
+_WAITING: Final = (
+    _CLOCK
+    + """
+local waiting = redis.call('XLEN', KEYS[1]) - redis.call('EXISTS', KEYS[3])
+local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
+if not pending.err then waiting = waiting - pending[1] end
+return math.max(0, waiting) + redis.call('ZCOUNT', KEYS[2], '-inf', string.format('%.0f', now_ms()))
+"""
+)
+
+# KEYS: stream, dead, letter. ARGV: letter's id, the body that was read, the body to write.
+# Gives 0 if the letter is gone or another by now: then nothing was changed.
+_REVIVE: Final = """
+if redis.call('HGET', KEYS[3], 'body') ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[3])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('XADD', KEYS[1], '*', 'm', ARGV[3])
+return 1
+"""
+
+
+class Scripts:
+    """The scripts, ready for one client. A server that has forgotten them is given them again."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        def registered(text: str) -> Script:
+            return client.register_script(text)
+
+        self.enqueue = registered(_ENQUEUE)
+        self.promote = registered(_PROMOTE)
+        self.finish = registered(_FINISH)
+        self.renew = registered(_RENEW)
+        self.requeue = registered(_REQUEUE)
+        self.retire = registered(_RETIRE)
+        self.waiting = registered(_WAITING)
+        self.revive = registered(_REVIVE)

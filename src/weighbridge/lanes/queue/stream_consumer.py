@@ -1,0 +1,216 @@
+"""The consumer of one queue: fetches messages for Dramatiq's worker, and settles what the worker has done."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import dramatiq
+import redis
+from dramatiq.errors import ConnectionClosed
+
+from weighbridge.events import emit
+from weighbridge.lanes.queue.dead_letters import letter_for, undecodable_letter, wrong_queue_letter
+from weighbridge.lanes.queue.keeper import LEASE_LOST, Keeper
+from weighbridge.lanes.queue.leases import Leases
+from weighbridge.lanes.queue.patient_client import PatientClient
+from weighbridge.lanes.queue.stream_message import Entry, StreamMessage, UnreadableError, read_message
+from weighbridge.lanes.queue.stream_queue import Letter, is_group_missing
+
+logger: Final = logging.getLogger("weighbridge.queue")
+
+TAKEN_OVER: Final = "queue.taken_over"
+DEAD_LETTER: Final = "queue.dead_letter"
+
+
+class StreamConsumer(dramatiq.Consumer):
+    """Dramatiq's consumer of one queue.
+
+    One thread iterates; ``ack``, ``nack`` and ``requeue`` may come from any. Every failure of the server is raised
+    as Dramatiq's ``ConnectionClosed``, whatever it was: Dramatiq's worker repeats a failed ``ack`` or ``nack`` until
+    it succeeds, and makes a new consumer after a failed fetch. Leases are kept meanwhile, by the keeper.
+    """
+
+    def __init__(
+        self, *, leases: Leases, keeper: Keeper, reader: PatientClient, prefetch: int, lease_s: float, dead_ttl_s: float
+    ) -> None:
+        self._leases = leases
+        self._queue = leases.queue
+        self._keeper = keeper
+        self._reader = reader
+        self._prefetch = prefetch
+        self._lease_s = lease_s
+        self._dead_ttl_s = dead_ttl_s
+        self._fetched: deque[Entry] = deque()
+        self._recovered = False
+        self._broken = False
+        self._claim_at_s = 0.0
+
+    def __next__(self) -> dramatiq.MessageProxy | None:
+        """The next message, or ``None`` if none came within the time-out or no more may be held."""
+        deadline_s = time.monotonic() + self._reader.block_s
+        with self._server_errors_translated():
+            while True:
+                while self._fetched:
+                    message = self._opened(self._fetched.popleft())
+                    if message is not None:
+                        return message
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    return None
+                room = self._leases.wait_for_room(self._prefetch, timeout_s=left_s)
+                if room:
+                    self._fetch(room, within_s=left_s)
+
+    def ack(self, message: dramatiq.MessageProxy) -> None:
+        """Take a message away, and write its retry, if there is one, in the same step."""
+        self._settle(_ours(message), letter=None)
+
+    def nack(self, message: dramatiq.MessageProxy) -> None:
+        """Make a message a dead letter."""
+        message = _ours(message)
+        self._settle(message, letter=letter_for(message, ttl_s=self._dead_ttl_s))
+
+    def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
+        """Give back messages that were not started: to the end of the queue, where any worker gets them at once."""
+        self._give_back([_ours(message).entry_id for message in messages])
+
+    def close(self) -> None:
+        """Give back what was fetched and not handed to the worker, and leave the group if nothing is held."""
+        fetched = [entry.id for entry in self._fetched]
+        self._fetched.clear()
+        try:
+            if self._broken:  # the next consumer recovers them, or another worker takes them over
+                self._leases.release(fetched)
+                return
+            self._give_back(fetched)
+            with self._server_errors_translated():
+                self._queue.retire(self._queue.consumer)
+        finally:
+            self._reader.close()
+
+    @contextlib.contextmanager
+    def _server_errors_translated(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            self._broken = True
+            self._leases.trouble(lease_s=self._lease_s)
+            text = f"{type(error).__name__}: {error}"
+            raise ConnectionClosed(text) from error  # type: ignore[no-untyped-call]  # Dramatiq does not type it
+
+    def _fetch(self, room: int, *, within_s: float) -> None:
+        """Fill up with entries of dead workers, and with new ones; waits for those."""
+        try:
+            if not self._recovered:
+                self._recover()
+            now_s = time.monotonic()
+            self._claim_at_s = max(self._claim_at_s, self._leases.no_claims_before_s)
+            if self._claim_at_s <= now_s:
+                self._claim(room)
+                self._claim_at_s = now_s + self._lease_s / 5
+            if self._fetched:
+                return
+            until_claim_s = max(0.0, self._claim_at_s - now_s)
+            entries = self._queue.read(self._reader.client, count=room, block_s=min(within_s, until_claim_s))
+            self._keep(entry for entry in entries if entry.id not in self._leases)
+        except redis.ResponseError as error:
+            if not is_group_missing(error):
+                raise
+            self._queue.create_group()
+
+    def _recover(self) -> None:
+        """What the server says this process holds and it does not: the reply that brought it was lost.
+
+        What is held is asked for first: an entry that a thread settles meanwhile is not in the server's answer.
+        """
+        held = set(self._leases.ids())
+        self._keep(entry for entry in self._queue.unfinished() if entry.id not in held)
+        self._recovered = True
+
+    def _claim(self, room: int) -> None:
+        """Take over what no living worker holds any more."""
+        held = set(self._leases.ids())  # first, as in _recover
+        entries = [entry for entry in self._queue.claim(count=room, idle_s=self._lease_s) if entry.id not in held]
+        if entries:
+            emit(logger, TAKEN_OVER, level=logging.WARNING, queue=self._queue.name, entries=len(entries))
+            self._keep(entries)
+
+    def _keep(self, entries: Iterable[Entry]) -> None:
+        entries = list(entries)
+        self._leases.take(entries)
+        self._fetched += entries
+
+    def _opened(self, entry: Entry) -> StreamMessage | None:
+        """The message of an entry; ``None`` if there is none for the worker, which is then settled here."""
+        try:
+            return self._read(entry)
+        except redis.RedisError:
+            self._leases.release([entry.id])  # so that the next consumer recovers it
+            raise
+
+    def _read(self, entry: Entry) -> StreamMessage | None:
+        if entry.wakes or entry.gone:
+            if entry.wakes:
+                self._keeper.look(self._queue.name)
+            self._end(entry.id, letter=None)
+            return None
+        try:
+            message = StreamMessage(read_message(entry.body), entry=entry)
+        except UnreadableError as error:
+            self._bury(entry.id, undecodable_letter(entry, error, ttl_s=self._dead_ttl_s))
+            return None
+        if message.queue_name != self._queue.name:
+            # Dramatiq's worker looks for the consumer of that queue when the run is over, and would lose a thread.
+            self._bury(entry.id, wrong_queue_letter(message, queue=self._queue.name, ttl_s=self._dead_ttl_s))
+            return None
+        self._leases.name(entry.id, message_id=message.message_id)
+        return message
+
+    def _settle(self, message: StreamMessage, *, letter: Letter | None) -> None:
+        with self._server_errors_translated():
+            if letter is None:
+                self._end(message.entry_id, letter=None)
+            else:
+                self._bury(message.entry_id, letter)
+
+    def _bury(self, entry_id: str, letter: Letter) -> None:
+        if self._end(entry_id, letter=letter):
+            emit(
+                logger,
+                DEAD_LETTER,
+                level=logging.ERROR,
+                queue=self._queue.name,
+                task=letter.fields.get("task"),
+                call_id=letter.id,
+                reason=letter.fields["reason"],
+            )
+
+    def _end(self, entry_id: str, *, letter: Letter | None) -> bool:
+        """Settle an entry on the server, then here; nothing changes there if another worker has it by now."""
+        repeated = self._leases.is_settling(entry_id)
+        follow_ups = self._leases.settle(entry_id)
+        done = self._queue.finish(entry_id, follow_ups=follow_ups, letter=letter)
+        self._leases.release([entry_id])
+        if follow_ups:
+            self._keeper.look(self._queue.name, in_s=min(write.delay_ms for write in follow_ups) / 1000)
+        if not (done or repeated):  # what was sent before may have been done, and its answer lost
+            emit(logger, LEASE_LOST, level=logging.WARNING, queue=self._queue.name, entry=entry_id, when="settled")
+        return done
+
+    def _give_back(self, entry_ids: list[str]) -> None:
+        if not entry_ids:
+            return
+        with self._server_errors_translated():
+            self._queue.requeue(entry_ids)
+        self._leases.release(entry_ids)
+
+
+def _ours(message: dramatiq.MessageProxy) -> StreamMessage:
+    if not isinstance(message, StreamMessage):
+        raise TypeError(f"a message of this consumer is a StreamMessage, not a {type(message).__name__}")
+    return message

@@ -1,0 +1,110 @@
+"""A message as a worker holds it: with its entry in the stream, and with what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import dramatiq
+from dramatiq.errors import DecodeError
+
+#: Options that harm Dramatiq's worker: with a time in ``eta`` it holds a message back in this process's memory, and
+#: ``throws`` can only be a class, which no message can carry, and costs a thread if it is something else.
+_NEVER_FROM_OUTSIDE: Final = ("eta", "throws")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of a stream, as the server gave it."""
+
+    id: str
+    fields: Mapping[bytes, bytes]
+
+    @property
+    def body(self) -> bytes:
+        """The encoded message; empty if this is not an entry of ours."""
+        return self.fields.get(b"m", b"")
+
+    @property
+    def wakes(self) -> bool:
+        """Whether it carries no message and only wakes a reader."""
+        return b"wake" in self.fields
+
+    @property
+    def gone(self) -> bool:
+        """Whether the queue was emptied while the entry was held, so that only its id is left."""
+        return not self.fields
+
+
+class StreamMessage(dramatiq.MessageProxy):
+    """A message on its way through a worker.
+
+    ``entry_id`` is its entry in the stream, ``body`` the message as it lay there, ``attempt`` the number of earlier
+    runs that failed, ``cause`` the exception that ended the run, if one did.
+    """
+
+    def __init__(self, message: dramatiq.Message[Any], *, entry: Entry) -> None:
+        super().__init__(message)
+        self.entry_id = entry.id
+        self.body = entry.body
+        self.attempt = attempt_of(message)
+        self.cause: BaseException | None = None
+
+    def __str__(self) -> str:
+        """Task and id: Dramatiq writes a message like this into its log, and argument values do not belong there."""
+        return f"{self.actor_name} ({self.message_id})"
+
+    def stuff_exception(self, exception: BaseException) -> None:
+        """Keep the exception; Dramatiq's own place for it is private."""
+        super().stuff_exception(exception)
+        self.cause = exception
+
+    def clear_exception(self) -> None:
+        """Let go of the exception, and with it of the frames that it holds."""
+        super().clear_exception()
+        self.cause = None
+
+
+class UnreadableError(Exception):
+    """A body that is no message."""
+
+
+def read_message(body: bytes) -> dramatiq.Message[Any]:
+    """The message in a body.
+
+    :raises UnreadableError: if there is none, or one with parts of the wrong type: in Dramatiq's worker, either
+        would cost a thread. The text names the fault and no value.
+    """
+    try:
+        message: dramatiq.Message[Any] = dramatiq.Message.decode(body)
+    except DecodeError as error:
+        raise UnreadableError(f"cannot be decoded: {type(error.error).__name__}") from error
+    wrong = [
+        name
+        for name, kind in (
+            ("queue_name", str),
+            ("actor_name", str),
+            ("message_id", str),
+            ("kwargs", dict),
+            ("options", dict),
+            ("message_timestamp", int),
+        )
+        if not isinstance(getattr(message, name), kind)
+    ]
+    if not wrong and not isinstance(message.options.get("retries", 0), int):
+        wrong = ["options.retries"]
+    if wrong:
+        raise UnreadableError(f"has a wrong type in {', '.join(wrong)}")
+    try:
+        f"{message.queue_name}{message.actor_name}{message.message_id}".encode()
+    except UnicodeEncodeError as error:  # JSON can say half a character, which no key or log can
+        raise UnreadableError("has half a character in a name or its id") from error
+    for option in _NEVER_FROM_OUTSIDE:
+        message.options.pop(option, None)
+    return message
+
+
+def attempt_of(message: dramatiq.Message[Any] | dramatiq.MessageProxy) -> int:
+    """How many runs of a message have failed, as Dramatiq's ``Retries`` counts them."""
+    return int(message.options.get("retries") or 0)

@@ -1,0 +1,184 @@
+"""One queue on the server, as one worker sees it: each method is one command or one script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import redis
+
+from weighbridge.lanes.queue.keys import GROUP, QueueKeys, queues_key
+from weighbridge.lanes.queue.scripts import Scripts
+from weighbridge.lanes.queue.stream_message import Entry
+
+#: Delayed messages that become due in one step of the server.
+PROMOTED_AT_ONCE: Final = 200
+#: Entries that one command of a page-wise reading asks for.
+PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """A message to write: encoded, and delayed by ``delay_ms`` (0 or less: not at all)."""
+
+    body: bytes
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A dead letter to write: its id, its fields, and the milliseconds for which it is kept."""
+
+    id: str
+    fields: Mapping[str, str | bytes | int]
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """How many delayed messages were due, and the next one: its score, and in how many seconds it is due."""
+
+    moved: int
+    next_score: str | None
+    next_in_s: float | None
+
+
+class StreamQueue:
+    """The commands of one queue. ``consumer`` is this worker's name in the group; methods raise redis-py's errors."""
+
+    def __init__(self, *, client: redis.Redis, scripts: Scripts, keys: QueueKeys, consumer: str) -> None:
+        self.keys = keys
+        self.name = keys.queue
+        self.consumer = consumer
+        self._client = client
+        self._scripts = scripts
+        self._set_keys = [keys.stream, keys.delayed, keys.wake]
+
+    def create_group(self) -> None:
+        """Make the stream and its group, from the first message on; nothing if they are there."""
+        self._client.sadd(queues_key(self.keys.namespace), self.name)
+        try:
+            self._client.xgroup_create(self.keys.stream, GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    def read(self, reader: redis.Redis, *, count: int, block_s: float) -> list[Entry]:
+        """New entries, at most ``count``; waits for one for ``block_s`` seconds (the server rounds up by 0.1 s)."""
+        reply = reader.xreadgroup(
+            GROUP, self.consumer, {self.keys.stream: ">"}, count=count, block=max(1, int(block_s * 1000))
+        )
+        return _entries_of(reply)
+
+    def unfinished(self) -> list[Entry]:
+        """All entries that this consumer holds by the server's account. Renews their leases."""
+        found: list[Entry] = []
+        last = "0"
+        while True:
+            page = _entries_of(self._client.xreadgroup(GROUP, self.consumer, {self.keys.stream: last}, count=PAGE))
+            if not page:
+                return found
+            found += page
+            last = page[-1].id
+
+    def claim(self, *, count: int, idle_s: float) -> list[Entry]:
+        """Take over at most ``count`` entries whose lease was not renewed for ``idle_s`` seconds."""
+        found: list[Entry] = []
+        start = "0-0"
+        while len(found) < count:
+            reply: Any = self._client.xautoclaim(
+                self.keys.stream, GROUP, self.consumer, int(idle_s * 1000), start, count=count - len(found)
+            )
+            found += _entries(reply[1])
+            start = _text(reply[0])
+            if start == "0-0":
+                break
+        return found
+
+    def finish(self, entry_id: str, *, follow_ups: Sequence[Write] = (), letter: Letter | None = None) -> bool:
+        """Take a done entry away, and write what follows from it, in one step.
+
+        ``False`` if another consumer has taken the entry over: then nothing is changed, and nothing is written.
+        """
+        keys = self._set_keys
+        args: list[str | bytes | int] = [GROUP, self.consumer, entry_id, len(follow_ups)]
+        for write in follow_ups:
+            args += (write.delay_ms, write.body)
+        if letter is not None:
+            keys = [*keys, self.keys.dead, self.keys.letter(letter.id)]
+            args += (letter.id, letter.ttl_ms)
+            for name, value in letter.fields.items():
+                args += (name, value)
+        return bool(self._scripts.finish(keys, args))
+
+    def renew(self, entry_ids: Sequence[str]) -> list[str]:
+        """Renew the leases of these entries; those that are not this consumer's any more are given back."""
+        lost: list[str] = []
+        for start in range(0, len(entry_ids), PAGE):
+            reply = self._scripts.renew([self.keys.stream], [GROUP, self.consumer, *entry_ids[start : start + PAGE]])
+            lost += map(_text, cast("list[bytes]", reply))
+        return lost
+
+    def requeue(self, entry_ids: Sequence[str]) -> int:
+        """Put entries that this consumer holds back at the end of the queue; how many there were."""
+        return int(self._scripts.requeue([self.keys.stream], [GROUP, self.consumer, *entry_ids]))
+
+    def delayed_before(self, score: str | None) -> int:
+        """How many delayed messages are due before ``score``; ``None``: how many there are."""
+        if score is None:
+            return self._client.zcard(self.keys.delayed)
+        return self._client.zcount(self.keys.delayed, "-inf", f"({score}")
+
+    def promote(self) -> Promotion:
+        """Move the messages that are due to where they can be fetched, at most 200."""
+        reply = self._scripts.promote(self._set_keys, [PROMOTED_AT_ONCE])
+        if len(reply) == 1:
+            return Promotion(moved=int(reply[0]), next_score=None, next_in_s=None)
+        return Promotion(moved=int(reply[0]), next_score=_text(reply[1]), next_in_s=int(reply[2]) / 1000)
+
+    def waiting(self) -> int:
+        """Messages that no worker holds and that could be fetched now."""
+        return int(self._scripts.waiting(self._set_keys, [GROUP]))
+
+    def unsettled(self) -> int:
+        """Messages that wait, are delayed, or are held by a worker."""
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.xlen(self.keys.stream)
+        pipeline.zcard(self.keys.delayed)
+        return sum(pipeline.execute())
+
+    def drop_all(self) -> None:
+        """Drop the messages that wait or are delayed; of those that workers hold, only the runs go on."""
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.xtrim(self.keys.stream, maxlen=0, approximate=False)
+        pipeline.delete(self.keys.delayed, self.keys.wake)
+        pipeline.execute()
+
+    def retire(self, consumer: str | None, *, idle_s: float = 0) -> int:
+        """Remove a consumer (``None``: each) that holds nothing and was silent for ``idle_s`` seconds."""
+        return int(self._scripts.retire([self.keys.stream], [GROUP, consumer or "", int(idle_s * 1000)]))
+
+
+def is_group_missing(error: redis.ResponseError) -> bool:
+    """Whether the stream or its group is gone: the server was emptied, or restarted without its data."""
+    return str(error).startswith(("NOGROUP", "UNBLOCKED"))
+
+
+def _entries_of(reply: Any) -> list[Entry]:
+    """The entries of an XREADGROUP of one stream. Its shape depends on redis-py's version and on the protocol."""
+    streams = list(reply.items()) if isinstance(reply, dict) else list(reply or ())
+    if not streams:
+        return []
+    entries = streams[0][1]
+    if entries and isinstance(entries[0], list):
+        entries = entries[0]
+    return _entries(entries)
+
+
+def _entries(pairs: Any) -> list[Entry]:
+    return [Entry(id=_text(entry_id), fields=fields or {}) for entry_id, fields in pairs if entry_id is not None]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,253 @@
+"""A Dramatiq broker over Redis Streams: it wakes its workers, and no message is lost with a process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import dramatiq
+import redis
+from dramatiq.errors import QueueJoinTimeout, QueueNotFound
+
+from weighbridge.errors import BrokerError
+from weighbridge.lanes.queue.keeper import WATCH_S, Keeper
+from weighbridge.lanes.queue.keys import QueueKeys
+from weighbridge.lanes.queue.leases import Leases
+from weighbridge.lanes.queue.patient_client import PatientClient
+from weighbridge.lanes.queue.scripts import Scripts
+from weighbridge.lanes.queue.stream_consumer import StreamConsumer
+from weighbridge.lanes.queue.stream_message import attempt_of
+from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
+
+#: Seconds for which a write is remembered: ten times the longest ``enqueue_timeout_s``, in which one may be repeated.
+MARKER_TTL_S: Final = 600.0
+#: Seconds between two looks of :meth:`StreamsBroker.join`, which is for tests.
+JOIN_INTERVAL_S: Final = 0.01
+
+
+class StreamsBroker(dramatiq.Broker):
+    """A broker for Dramatiq's own worker and middleware, on Redis 7 or Valkey, through Dramatiq's public names alone.
+
+    *Writing.* A message is written at most once for each attempt of it (its id, and the number of its retries), for
+    ``marker_ttl_s`` seconds: writing it again does nothing, whether or not it has run by then. Who wants a second run
+    of a message makes a new one.
+
+    *Delays* end by the server's clock, some milliseconds late with an idle worker, at most 2 s late if the process
+    that knew the time has died.
+
+    *Fetching.* A worker holds a message for ``lease_s`` seconds of the server's clock and renews that every third of
+    it, so a message is offered again at most ``1.2 * lease_s`` after its worker was killed (a second of block time
+    more if all others are busy). A worker that has lost its lease changes nothing by ending its run.
+
+    *Retries.* A message that this process holds and that is enqueued again is written in the one step that ends the
+    run: so a retry is neither lost nor doubled if the server is away, and :meth:`enqueue` then does no I/O.
+
+    *Dead letters* are kept for ``dead_ttl_s`` seconds (7 days).
+
+    :param client: For writing; its time-outs are those of a write. It stays the caller's, who closes it. A worker's
+        commands get connections of their own to the same server, which wait longer (see ``patient_client.py``).
+    :param namespace: What all keys start with (``keys.py`` lists them).
+    :raises BrokerError: if ``client`` decodes its replies.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: redis.Redis,
+        namespace: str = "weighbridge",
+        middleware: list[dramatiq.Middleware] | None = None,
+        lease_s: float = 15.0,
+        dead_ttl_s: float = 7 * 86_400,
+        marker_ttl_s: float = MARKER_TTL_S,
+    ) -> None:
+        super().__init__(middleware=middleware)
+        if client.connection_pool.connection_kwargs.get("decode_responses"):
+            raise BrokerError(
+                broker="redis",
+                problem="its client decodes replies, and messages are bytes",
+                remedy="make the client with decode_responses=False",
+            )
+        self.client = client
+        self.namespace = namespace
+        self.lease_s = lease_s
+        self.dead_ttl_s = dead_ttl_s
+        self.marker_ttl_s = marker_ttl_s
+        #: This process in the group: the host and the process id are for people, the rest makes it one of its kind.
+        self.consumer_name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.queues: dict[str, StreamQueue] = {}
+        self._scripts = Scripts(client)
+        self._leases: dict[str, Leases] = {}
+        self._keeper: Keeper | None = None
+        self._working = PatientClient(client)
+        self._opening = threading.Lock()  # Dramatiq's worker opens the consumers of its queues at the same time
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Declare a queue. No I/O: a web process declares its queues while the server may be down.
+
+        :raises QueueNameError: if its name has a character that queue names cannot have.
+        """
+        if queue_name in self.queues:
+            return
+        queue = self._queue(queue_name)
+        self.emit_before("declare_queue", queue_name)
+        self.queues[queue_name] = queue
+        self.emit_after("declare_queue", queue_name)
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        """Write a message, to be run after ``delay`` milliseconds.
+
+        A message that this process holds is written when its run ends, with its acknowledgement: see the class.
+
+        Raises redis-py's errors as :meth:`enqueue_many` does.
+        """
+        leases = self._leases.get(message.queue_name)
+        if leases is None:
+            return self.enqueue_many([(message, delay)])[0]
+        message = _without_eta(message)
+        self.emit_before("enqueue", message, delay)
+        write = Write(body=message.encode(), delay_ms=delay or 0)
+        if not leases.add_follow_up(message, write, message_id=message.message_id):
+            self._write([(message, write)])
+        self.emit_after("enqueue", message, delay)
+        return message
+
+    def enqueue_many(self, messages: Sequence[tuple[dramatiq.Message[Any], int | None]]) -> list[dramatiq.Message[Any]]:
+        """Write messages, each after its delay in milliseconds, in one step and one round trip: all, or none.
+
+        ``before_enqueue`` is emitted for all, then they are written, then ``after_enqueue`` is emitted for each. The
+        order is kept. Writing them again does nothing for those that are there already (or were, and have run).
+
+        Raises redis-py's errors as they are. After an answer that refuses the write as a whole (out of memory, read
+        only, loading) or a refused connection nothing was written; after a time-out or a lost connection that is
+        unknown, and writing again is safe. In a Redis Cluster the messages of one write must share a slot: one
+        queue, or a namespace with braces.
+
+        :raises QueueNameError: if a message names a queue that cannot exist.
+        """
+        prepared = [(_without_eta(message), delay) for message, delay in messages]
+        for message, delay in prepared:
+            self.emit_before("enqueue", message, delay)
+        self._write([(message, Write(body=message.encode(), delay_ms=delay or 0)) for message, delay in prepared])
+        for message, delay in prepared:
+            self.emit_after("enqueue", message, delay)
+        return [message for message, _ in prepared]
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> StreamConsumer:
+        """A consumer that holds at most ``prefetch`` messages and waits ``timeout`` milliseconds for one. No I/O.
+
+        :raises dramatiq.errors.QueueNotFound: if the queue was not declared.
+        """
+        queue = self.queues.get(queue_name)
+        if queue is None:
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq does not type it
+        with self._opening:
+            leases = self._leases.get(queue_name)
+            if leases is None:
+                client = self._working.client
+                queue = StreamQueue(
+                    client=client, scripts=Scripts(client), keys=queue.keys, consumer=self.consumer_name
+                )
+                leases = self._leases[queue_name] = Leases(queue)
+            if self._keeper is None:
+                self._keeper = Keeper(lease_s=self.lease_s)
+                self._keeper.start()
+            keeper = self._keeper
+        keeper.watch(leases)
+        return StreamConsumer(
+            leases=leases,
+            keeper=keeper,
+            reader=PatientClient(self.client, block_s=timeout / 1000),
+            prefetch=prefetch,
+            lease_s=self.lease_s,
+            dead_ttl_s=self.dead_ttl_s,
+        )
+
+    def ping(self) -> None:
+        """Ask the server for an answer. Raises redis-py's errors if there is none."""
+        self.client.ping()
+
+    def waiting(self, queue_name: str) -> int:
+        """Messages that could be fetched now and that no worker holds.
+
+        Delayed ones count from the moment they are due. The number is exact but for a moment after a short delay.
+        """
+        return self._queue(queue_name).waiting()
+
+    def flush(self, queue_name: str) -> None:
+        """Drop a queue's messages, the delayed ones too; runs go on, dead letters stay.
+
+        :raises dramatiq.errors.QueueNotFound: if the queue was not declared.
+        """
+        queue = self.queues.get(queue_name)
+        if queue is None:
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq does not type it
+        queue.drop_all()
+
+    def flush_all(self) -> None:
+        """Drop the messages of all declared queues."""
+        for queue_name in self.queues:
+            self.flush(queue_name)
+
+    def join(self, queue_name: str, *, timeout: int | None = None) -> None:
+        """Wait until a queue is empty: nothing waits, is delayed (retries too) or runs. For tests; it polls.
+
+        :param timeout: Milliseconds to wait. ``None``: for ever.
+        :raises dramatiq.errors.QueueJoinTimeout: if the queue is not empty by then.
+        """
+        deadline_s = None if timeout is None else time.monotonic() + timeout / 1000
+        queue = self._queue(queue_name)
+        while queue.unsettled():
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]  # Dramatiq does not type it
+            time.sleep(JOIN_INTERVAL_S)
+
+    def close(self) -> None:
+        """Stop renewing leases: call it when the worker has stopped. The client stays open."""
+        with self._opening:
+            keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.stop()
+            keeper.join()
+        self._working.close()
+
+    def _queue(self, queue_name: str) -> StreamQueue:
+        queue = self.queues.get(queue_name)
+        if queue is not None:
+            return queue
+        return StreamQueue(
+            client=self.client,
+            scripts=self._scripts,
+            keys=QueueKeys(namespace=self.namespace, queue=queue_name),
+            consumer=self.consumer_name,
+        )
+
+    def _write(self, messages: Sequence[tuple[dramatiq.Message[Any], Write]]) -> None:
+        if not messages:
+            return
+        queues: dict[str, int] = {}
+        keys: list[str] = []
+        marks: list[str] = []
+        args: list[str | bytes | int] = []
+        for message, write in messages:
+            queue_keys = self._queue(message.queue_name).keys
+            if queue_keys.queue not in queues:
+                queues[queue_keys.queue] = len(queues) + 1
+                keys += (queue_keys.stream, queue_keys.delayed, queue_keys.wake)
+            marks.append(queue_keys.mark(message.message_id, attempt_of(message)))
+            args += (queues[queue_keys.queue], write.delay_ms, write.body)
+        head = (len(queues), int(WATCH_S * 1000), int(self.marker_ttl_s * 1000))
+        self._scripts.enqueue([*keys, *marks], [*head, *args])
+
+
+def _without_eta(message: dramatiq.Message[Any]) -> dramatiq.Message[Any]:
+    """The message without the time at which another broker's worker would hold it back until it is due."""
+    if "eta" not in message.options:
+        return message
+    message = message.copy()
+    del message.options["eta"]
+    return message

@@ -1,0 +1,22 @@
+"""Which writer a broker gets: the one place that knows all of them."""
+
+from __future__ import annotations
+
+import sys
+
+import dramatiq
+
+from weighbridge.lanes.queue.writer import GroupWriter, Writer
+
+
+def writer_for(broker: dramatiq.Broker) -> Writer:
+    """The best writer for this broker. It does no I/O."""
+    enqueue_many = getattr(broker, "enqueue_many", None)
+    if callable(enqueue_many):
+        return GroupWriter(broker, enqueue_many=enqueue_many)
+    if "dramatiq.brokers.rabbitmq" in sys.modules:  # else this broker is none of it, and pika may not be installed
+        from weighbridge.lanes.queue.rabbitmq import RabbitmqWriter, is_rabbitmq  # noqa: PLC0415  # needs pika
+
+        if is_rabbitmq(broker):
+            return RabbitmqWriter(broker)
+    return Writer(broker)

@@ -1,0 +1,32 @@
+"""Policies: what chooses a lane from facts, the rules it is written in, and where it is found."""
+
+from __future__ import annotations
+
+from weighbridge.policy.catalogue import load_policy, shipped_names
+from weighbridge.policy.example import facts_from
+from weighbridge.policy.expression import Expression
+from weighbridge.policy.fact import FACTS
+from weighbridge.policy.file import parse_policy, read_policy
+from weighbridge.policy.protocol import Policy, ask, possible_lanes_of, reads_of, source_of
+from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy
+from weighbridge.policy.table import PolicyTable
+
+__all__ = [
+    "FACTS",
+    "OTHERWISE",
+    "Example",
+    "Expression",
+    "Policy",
+    "PolicyTable",
+    "Rule",
+    "RulePolicy",
+    "ask",
+    "facts_from",
+    "load_policy",
+    "parse_policy",
+    "possible_lanes_of",
+    "read_policy",
+    "reads_of",
+    "shipped_names",
+    "source_of",
+]

@@ -1,0 +1,754 @@
+"""The contract with FastAPI by which a request comes to its commit point.
+
+One module knows the names of FastAPI's exit stacks (``weighbridge.background.injection``). Each test here runs on them and
+on the public fallback, so both must behave alike, and a FastAPI that changes its stacks fails here first.
+"""
+
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import dramatiq
+import pytest
+from fastapi import Depends, FastAPI, HTTPException, Response, WebSocket
+from fastapi.exceptions import FastAPIError, ResponseValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import weighbridge
+from tests.fundamentals.broker import MemoryBroker
+from weighbridge import Dispatcher, task
+from weighbridge.background.facade import BackgroundTasks
+from weighbridge.background.injection import FACADE, STATE, keeps_exit_stacks, provider_of
+from weighbridge.errors import CommittedError
+from weighbridge.task import registry
+
+pytestmark = pytest.mark.anyio
+
+#: What happened, in order. A queued function cannot close over a list of its test.
+events: list[str] = []
+
+
+def note(event: str) -> None:
+    events.append(event)
+
+
+async def note_async(event: str) -> None:
+    events.append(event)
+
+
+class NotingBroker(MemoryBroker):
+    """Says when it was given a message; may be made to wait or to fail first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing = False
+        self.let_in = threading.Event()
+        self.let_in.set()
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        assert self.let_in.wait(10)
+        if self.failing:
+            raise dramatiq.errors.ConnectionClosed("the broker went away")
+        note("enqueue")
+        return super().enqueue(message, delay=delay)
+
+
+class Way:
+    """One of the two ways to the commit point: a parameter's default, and an app's gate."""
+
+    def __init__(self, *, on_exit_stacks: bool) -> None:
+        self._on_exit_stacks = on_exit_stacks
+        self.tasks: Any = Depends(provider_of(None, on_exit_stacks=on_exit_stacks))
+
+    def gate(self, dispatcher: Dispatcher) -> Any:
+        return Depends(provider_of(dispatcher, on_exit_stacks=self._on_exit_stacks))
+
+    def app(self, dispatcher: Dispatcher, *, gated: bool) -> FastAPI:
+        return FastAPI(dependencies=[self.gate(dispatcher)] if gated else [])
+
+
+@pytest.fixture(params=[True, False], ids=["exit stacks", "generators"])
+def way(request: pytest.FixtureRequest) -> Way:
+    return Way(on_exit_stacks=request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["gated", "ungated"])
+def gated(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture(autouse=True)
+def tasks_of_this_test_only() -> Iterator[None]:
+    before = list(registry)
+    for spec in before:
+        registry.discard(spec.name)
+    events.clear()
+    yield
+    for spec in registry:
+        registry.discard(spec.name)
+    for spec in before:
+        registry.add(spec)
+
+
+@pytest.fixture
+def broker() -> Iterator[NotingBroker]:
+    broker = NotingBroker()
+    yield broker
+    broker.let_in.set()
+    broker.close()
+
+
+@pytest.fixture(autouse=True)
+def charge() -> Callable[[int], None]:
+    @task(durable=True, name="charge")
+    def charge(order: int) -> None: ...
+
+    return charge
+
+
+@asynccontextmanager
+async def opened(broker: dramatiq.Broker | None, **settings: Any) -> AsyncIterator[Dispatcher]:
+    """An open dispatcher; at the end nothing waits or runs in process."""
+    async with Dispatcher(broker=broker, **{"enqueue_timeout_s": 5, **settings}) as dispatcher:
+        yield dispatcher
+        await dispatcher.join()
+
+
+# -- a server, as small as it gets --------------------------------------------------------------------------
+
+
+async def serve(app: ASGIApp, path: str = "/", *, fails_at: str = "", scope: Scope | None = None) -> int:
+    """Serve one request, and note what is sent when; the status that was sent, or 0.
+
+    ``fails_at``: the kind of message at which the connection turns out to be closed.
+    """
+    status = 0
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        nonlocal status
+        if message["type"] == fails_at:
+            raise OSError("the client went away")
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            note(f"first byte of a {status}")
+
+    await app(http_scope(path) if scope is None else scope, receive, send)
+    return status
+
+
+def http_scope(path: str = "/") -> Scope:
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "headers": [],
+        "query_string": b"",
+        "asgi": {"spec_version": "2.4"},
+    }
+
+
+async def connect(app: ASGIApp) -> None:
+    """Serve one websocket whose client says nothing."""
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        note(message["type"])
+
+    await app({"type": "websocket", "path": "/", "headers": [], "query_string": b""}, receive, send)
+
+
+def session(name: str, *, swallows: bool = False) -> Callable[[], AsyncIterator[None]]:
+    """A dependency as of a database: it commits, or rolls back and passes the failure on (or swallows it)."""
+
+    async def dependency() -> AsyncIterator[None]:
+        try:
+            yield
+        except Exception:
+            note(f"{name} rolls back")
+            if not swallows:
+                raise
+        else:
+            note(f"{name} commits")
+
+    return dependency
+
+
+# -- the names ----------------------------------------------------------------------------------------------
+
+
+async def test_the_installed_fastapi_keeps_its_exit_stacks_where_we_look() -> None:
+    assert keeps_exit_stacks()
+
+
+async def test_the_public_annotation_and_the_gate_take_the_exit_stacks() -> None:
+    seen: list[object] = []
+    dispatcher = Dispatcher()
+    app = FastAPI(dependencies=[dispatcher.gate])
+
+    @app.post("/")
+    async def endpoint(tasks: weighbridge.BackgroundTasks) -> None:
+        seen.append(tasks)
+
+    scope = http_scope()
+    async with dispatcher:
+        assert await serve(app, scope=scope) == 200
+
+    stack, facade = scope[FACADE]
+    assert stack is not None
+    assert seen == [facade]
+
+
+# -- the commit point ---------------------------------------------------------------------------------------
+
+
+async def test_a_real_broker_has_the_calls_before_the_first_byte(
+    way: Way, gated: bool, redis_url: str, charge: Any, tmp_path: Any
+) -> None:
+    waiting: list[int] = []
+
+    async with opened(None, broker_url=redis_url, namespace=tmp_path.name.replace("[", ".")[:60]) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+        broker: Any = dispatcher.worker_broker()
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            for number in range(3):
+                tasks.add_task(charge, number)
+            waiting.append(await anyio.to_thread.run_sync(broker.waiting, "default"))
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            async def counting(message: Message) -> None:
+                waiting.append(await anyio.to_thread.run_sync(broker.waiting, "default"))
+                await send(message)
+
+            await app(scope, receive, counting)
+
+        assert await serve(watched) == 200
+        await anyio.to_thread.run_sync(broker.close)
+
+    assert waiting == [0, 3, 3]
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_the_order_around_a_request(
+    way: Way, gated: bool, is_async: bool, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(broker, wait_in_process=True) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        def add(tasks: BackgroundTasks) -> None:
+            tasks.add_task(note, "call")
+            tasks.add_task(charge, 1)
+            note("endpoint")
+
+        async def add_async(
+            of_function: Any = Depends(session("function session"), scope="function"),
+            of_request: Any = Depends(session("request session")),
+            tasks: BackgroundTasks = way.tasks,
+        ) -> None:
+            add(tasks)
+
+        def add_sync(
+            of_function: Any = Depends(session("function session"), scope="function"),
+            of_request: Any = Depends(session("request session")),
+            tasks: BackgroundTasks = way.tasks,
+        ) -> None:
+            add(tasks)
+
+        app.post("/")(add_async if is_async else add_sync)
+        assert await serve(app) == 200
+
+    # The gate is entered first, so it commits last; without it, what the endpoint asks for last commits first.
+    units = ["function session commits", "enqueue"] if gated else ["enqueue", "function session commits"]
+    assert events == ["endpoint", *units, "first byte of a 200", "call", "request session commits"]
+
+
+@pytest.mark.parametrize("failure", ["HTTPException", "unexpected", "invalid response", "invalid request"])
+async def test_a_request_that_fails_enqueues_and_runs_nothing(
+    way: Way, gated: bool, failure: str, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        async def of_dependency(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+
+        @app.post("/{number}", dependencies=[Depends(of_dependency)], response_model=int)
+        async def endpoint(number: int, tasks: BackgroundTasks = way.tasks) -> Any:
+            tasks.add_task(charge, 2)
+            if failure == "HTTPException":
+                raise HTTPException(409)
+            if failure == "unexpected":
+                raise LookupError
+            return "no number"
+
+        match failure:
+            case "HTTPException":
+                assert await serve(app, "/1") == 409
+            case "unexpected":
+                with pytest.raises(LookupError):
+                    await serve(app, "/1")
+            case "invalid response":
+                with pytest.raises(ResponseValidationError):
+                    await serve(app, "/1")
+            case _:
+                assert await serve(app, "/one") == 422
+
+    assert not {"enqueue", "call"} & set(events)
+    assert broker.queued == []
+
+
+async def test_a_failed_commit_answers_503_and_runs_nothing(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    broker.failing = True
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(
+            of_request: Any = Depends(session("request session")), tasks: BackgroundTasks = way.tasks
+        ) -> None:
+            tasks.add_task(note, "call")
+            tasks.add_task(charge, 1)
+
+        assert await serve(app) == 503
+
+    assert events == ["request session rolls back", "first byte of a 503"]
+
+
+async def test_with_the_gate_a_dependency_that_swallows_failures_cannot_hide_a_failed_commit(
+    way: Way, broker: NotingBroker, charge: Any
+) -> None:
+    broker.failing = True
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=True)
+
+        @app.post("/")
+        async def endpoint(
+            tasks: BackgroundTasks = way.tasks,
+            swallowing: Any = Depends(session("session", swallows=True), scope="function"),
+        ) -> None:
+            tasks.add_task(charge, 1)
+
+        assert await serve(app) == 503
+
+
+async def test_nor_can_one_of_request_scope_turn_it_into_a_success(way: Way, broker: NotingBroker, charge: Any) -> None:
+    broker.failing = True
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=True)
+
+        @app.post("/")
+        async def endpoint(
+            tasks: BackgroundTasks = way.tasks, swallowing: Any = Depends(session("session", swallows=True))
+        ) -> None:
+            tasks.add_task(charge, 1)
+
+        # FastAPI finds that no response was sent, which is a 500.
+        with pytest.raises(FastAPIError, match="Response not awaited"):
+            await serve(app)
+
+    assert events == ["session rolls back", "first byte of a 500"]
+
+
+async def test_a_commit_under_way_is_not_cancelled_with_its_request(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    broker.let_in.clear()
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+        adding = anyio.Event()
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            adding.set()
+
+        async with anyio.create_task_group() as requests:
+            requests.start_soon(serve, app)
+            await adding.wait()
+            await until(lambda: queue_of(dispatcher).waiting > 0)
+            requests.cancel_scope.cancel()
+            broker.let_in.set()
+
+    assert broker.queued == ["charge"]
+    assert sorted(set(events) - {"first byte of a 200"}) == ["call", "enqueue"]
+
+
+def queue_of(dispatcher: Dispatcher) -> Any:
+    assert dispatcher.dispatch is not None
+    return dispatcher.dispatch.queue
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not condition():
+            await anyio.sleep(0.001)
+
+
+# -- one facade for a request -------------------------------------------------------------------------------
+
+
+async def test_the_gate_dependencies_and_the_endpoint_share_one_facade(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    seen: list[BackgroundTasks] = []
+
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        async def low(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            seen.append(tasks)
+
+        def high(_: Any = Depends(low), tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 2)
+            seen.append(tasks)
+
+        @app.post("/")
+        def endpoint(_: Any = Depends(high), tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 3)
+            seen.append(tasks)
+
+        assert await serve(app) == 200
+
+    assert len(seen) == 3
+    assert len({id(tasks) for tasks in seen}) == 1
+    assert [message.args for message in broker.messages()] == [(1,), (2,), (3,)]
+
+
+async def test_a_request_scoped_dependency_may_ask_for_the_facade(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        async def unit_of_work(tasks: BackgroundTasks = way.tasks) -> AsyncIterator[BackgroundTasks]:
+            tasks.add_task(charge, 1)
+            yield tasks
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = Depends(unit_of_work)) -> None:
+            tasks.add_task(charge, 2)
+
+        assert await serve(app) == 200
+
+    assert [message.args for message in broker.messages()] == [(1,), (2,)]
+
+
+async def test_overriding_dependencies_get_the_same_facade(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        def original(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+
+        async def override(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 2)
+
+        @app.post("/", dependencies=[Depends(original)])
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 3)
+
+        app.dependency_overrides[original] = override
+        assert await serve(app) == 200
+
+    assert [message.args for message in broker.messages()] == [(2,), (3,)]
+
+
+async def test_the_gate_says_whose_dispatcher_it_is(way: Way, broker: NotingBroker, charge: Any) -> None:
+    other = NotingBroker()
+    async with opened(other), opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=True)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+
+        assert await serve(app) == 200
+
+    assert (broker.queued, other.queued) == (["charge"], [])
+
+
+async def test_without_a_gate_a_mounted_app_finds_the_dispatcher_in_the_lifespan_state(
+    way: Way, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(NotingBroker()), opened(broker) as dispatcher:
+        app, mounted = FastAPI(), FastAPI()
+        app.mount("/mounted", mounted)
+
+        @mounted.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+
+        scope = {**http_scope("/mounted/"), "state": {STATE: dispatcher}}
+        assert await serve(app, scope=scope) == 200
+
+    assert broker.queued == ["charge"]
+    assert events == ["enqueue", "first byte of a 200", "call"]
+
+
+async def test_a_scope_that_is_served_again_has_new_calls(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    attempts: list[BackgroundTasks] = []
+
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            attempts.append(tasks)
+            tasks.add_task(charge, len(attempts))
+            tasks.add_task(note, f"call {len(attempts)}")
+            if len(attempts) == 1:
+                raise LookupError
+
+        async def retrying(scope: Scope, receive: Receive, send: Send) -> None:
+            with pytest.raises(LookupError):
+                await app.router(scope, receive, send)
+            await app.router(scope, receive, send)
+
+        scope = http_scope()
+        scope["app"] = app
+        assert await serve(retrying, scope=scope) == 200
+
+    assert attempts[0] is not attempts[1]
+    assert [message.args for message in broker.messages()] == [(2,)]
+    assert events == ["enqueue", "first byte of a 200", "call 2"]
+
+
+# -- after the response -------------------------------------------------------------------------------------
+
+
+async def test_a_background_of_the_responses_own_loses_no_call(way: Way, gated: bool, broker: NotingBroker) -> None:
+    async with opened(broker, wait_in_process=True) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> Response:
+            tasks.add_task(note, "injected")
+            own = BackgroundTasks(dispatcher=dispatcher)
+            own.add_task(note, "own")
+            return JSONResponse("ok", background=own)
+
+        assert await serve(app) == 200
+
+    assert events == ["first byte of a 200", "own", "injected"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"on_failure": "stop"}, None], ids=["continue", "stop", "no dispatcher"])
+async def test_a_background_of_the_responses_own_loses_no_call_in_any_mode(way: Way, settings: Any) -> None:
+    app = FastAPI()
+
+    @app.post("/")
+    async def endpoint(tasks: BackgroundTasks = way.tasks) -> Response:
+        tasks.add_task(note, "injected")
+        own = BackgroundTasks()
+        own.add_task(note, "own")
+        return JSONResponse("ok", background=own)
+
+    if settings is None:
+        assert await serve(app) == 200
+    else:
+        async with opened(None, **settings):
+            assert await serve(app) == 200
+
+    assert sorted(events) == ["first byte of a 200", "injected", "own"]
+
+
+async def test_the_facade_itself_as_the_background_runs_once(way: Way, gated: bool, broker: NotingBroker) -> None:
+    async with opened(broker, wait_in_process=True) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> Response:
+            tasks.add_task(note, "call")
+            return JSONResponse("ok", background=tasks)
+
+        assert await serve(app) == 200
+
+    assert events == ["first byte of a 200", "call"]
+
+
+async def test_calls_that_a_stream_adds_after_the_commit_are_refused(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/", response_class=StreamingResponse)
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> AsyncIterator[str]:
+            yield "first"
+            tasks.add_task(charge, 1)
+
+        with pytest.raises(CommittedError):
+            await serve(app)
+
+    assert broker.queued == []
+
+
+Endpoint = Callable[..., Awaitable[Any]]
+
+
+def responding(kind: str) -> Response:
+    return StreamingResponse(iter("ab")) if kind == "streamed" else JSONResponse("ok")
+
+
+@pytest.mark.parametrize("kind", ["whole", "streamed"])
+async def test_a_client_that_goes_away_changes_nothing(
+    way: Way, gated: bool, kind: str, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> Response:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            return responding(kind)
+
+        with pytest.raises((OSError, Exception)):
+            await serve(app, fails_at="http.response.body")
+
+    assert broker.queued == ["charge"]
+    assert events == ["enqueue", "first byte of a 200", "call"]
+
+
+@pytest.mark.parametrize("kind", ["whole", "streamed"])
+@pytest.mark.parametrize("on_failure", ["stop", "no dispatcher"])
+async def test_a_client_that_goes_away_runs_no_call_where_starlettes_own_class_runs_none(
+    way: Way, kind: str, on_failure: str
+) -> None:
+    app = FastAPI()
+
+    @app.post("/")
+    async def endpoint(tasks: BackgroundTasks = way.tasks) -> Response:
+        tasks.add_task(note_async, "call")
+        return responding(kind)
+
+    if on_failure == "stop":
+        async with opened(None, on_failure="stop"):
+            with pytest.raises((OSError, Exception)):
+                await serve(app, fails_at="http.response.body")
+    else:
+        with pytest.raises((OSError, Exception)):
+            await serve(app, fails_at="http.response.body")
+
+    assert events == ["first byte of a 200"]
+
+
+async def test_a_failure_after_the_commit_runs_no_call(way: Way, gated: bool, broker: NotingBroker) -> None:
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        def breaking() -> Iterator[str]:
+            yield "a"
+            raise LookupError
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> Response:
+            tasks.add_task(note, "call")
+            return StreamingResponse(breaking())
+
+        with pytest.raises(LookupError):
+            await serve(app)
+
+    assert "call" not in events
+
+
+# -- websockets ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"on_failure": "stop"}, None], ids=["continue", "stop", "no dispatcher"])
+async def test_a_websockets_calls_run_when_its_handler_has_ended(way: Way, settings: Any) -> None:
+    app = FastAPI()
+
+    @app.websocket("/")
+    async def handler(socket: WebSocket, tasks: BackgroundTasks = way.tasks) -> None:
+        await socket.accept()
+        tasks.add_task(note, "call")
+        await socket.close()
+
+    if settings is None:
+        await connect(app)
+    else:
+        async with opened(None, **settings):
+            await connect(app)
+
+    assert events == ["websocket.accept", "websocket.close", "call"]
+
+
+async def test_a_websockets_calls_are_committed_when_its_handler_has_ended(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.websocket("/")
+        async def handler(socket: WebSocket, tasks: BackgroundTasks = way.tasks) -> None:
+            await socket.accept()
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            await socket.close()
+
+        await connect(app)
+        # Its end has waited for its calls.
+        assert events == ["websocket.accept", "websocket.close", "enqueue", "call"]
+
+
+async def test_a_websocket_whose_handler_fails_enqueues_and_runs_nothing(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.websocket("/")
+        async def handler(socket: WebSocket, tasks: BackgroundTasks = way.tasks) -> None:
+            await socket.accept()
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await connect(app)
+
+    assert events == ["websocket.accept"]
+
+
+# -- without a dispatcher that is open ----------------------------------------------------------------------
+
+
+async def test_with_no_dispatcher_open_calls_run_in_the_request_as_starlettes_do(way: Way) -> None:
+    app = FastAPI()
+
+    async def fail() -> None:
+        raise LookupError
+
+    @app.post("/")
+    async def endpoint(
+        of_request: Any = Depends(session("session")), tasks: BackgroundTasks = way.tasks
+    ) -> None:
+        tasks.add_task(note, "call")
+        tasks.add_task(fail)
+        tasks.add_task(note, "never")
+
+    with pytest.raises(LookupError):
+        await serve(app)
+
+    assert events == ["first byte of a 200", "call", "session rolls back"]
