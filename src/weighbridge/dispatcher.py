@@ -8,7 +8,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cached_property
+from contextvars import copy_context
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, Unpack
 
@@ -25,6 +26,7 @@ from weighbridge.dispatch import Dispatch, publish, withdraw
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DispatcherError, NotOpenError
 from weighbridge.events import emit
 from weighbridge.lanes.in_process import InProcessLane
+from weighbridge.lanes.starter import open_starter
 from weighbridge.outlook import check_tasks, crossing_tasks, lanes_of
 from weighbridge.policy import Policy, load_policy, reads_of
 from weighbridge.readings import LiveReadings
@@ -120,9 +122,9 @@ class Dispatcher:
             publish(dispatch)
             stack.callback(withdraw, dispatch)
             if queue is not None:
-                group = await stack.enter_async_context(anyio.create_task_group())
-                stack.callback(group.cancel_scope.cancel)
-                group.start_soon(_report_unreachable, queue)
+                starter = await open_starter()  # not a task group, which would wrap an error of the user's block
+                stack.push_async_callback(starter.stop)
+                starter.start(copy_context(), partial(_report_unreachable, queue))
             self._dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
         return self
 

@@ -12,7 +12,8 @@ class CallTask(BackgroundTask):
 
     def __init__(self, call: Call) -> None:
         super().__init__(call.func, *call.args)
-        self.kwargs = dict(call.kwargs)  # set, not passed: a task may have a parameter named func
+        # Set, not passed: a task may have a parameter named func.
+        self.kwargs = dict(call.kwargs)  # type: ignore[assignment]  # P is bound for a call, not for an attribute
         self.call = call
         self.begun = False
 

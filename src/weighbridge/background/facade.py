@@ -79,7 +79,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
     def _attach(self, dispatch: Dispatch | None, *, in_request: bool = True) -> None:
         self._dispatch = dispatch
-        self._like_starlette = in_request and (dispatch is None or dispatch.runs_like_starlette)
+        #: Whether in-process calls run in the request: no dispatcher is open, or ``on_failure="stop"``.
+        self.runs_like_starlette = in_request and (dispatch is None or dispatch.runs_like_starlette)
         self._queued: list[Call] = []
         self._accepted: list[Call] = []
         self._state = State.OPEN
@@ -156,11 +157,11 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         if self._state in (State.DISCARDED, State.COMMITTING):
             raise CommittedError(action="commit()", remedy="commit once, from one place")
         dispatch = self._dispatch
-        if dispatch is None or (self._like_starlette and not self._queued):
+        if dispatch is None or (self.runs_like_starlette and not self._queued):
             self._state = State.COMMITTED
             return
         self._state = State.COMMITTING
-        staying = [] if self._like_starlette else [self._call_of(task) for task in self.tasks]
+        staying = [] if self.runs_like_starlette else [self._call_of(task) for task in self.tasks]
         try:
             self._accepted = await dispatch.commit(self._queued, staying)
         except BaseException as error:
@@ -176,7 +177,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         """
         if self._state in (State.OPEN, State.FAILED):  # an early commit that failed is tried again, or there is no 2xx
             await self.commit()
-            self._takes_staying = self._like_starlette
+            self._takes_staying = self.runs_like_starlette
 
     def discard(self) -> None:
         """Drop every call that is not in the queue yet: the endpoint failed, or gives them up after a failed commit."""
@@ -224,7 +225,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         """Whether accepted in-process calls still wait to be handed over."""
         if self._started or self._state is not State.COMMITTED:
             return False
-        if self._like_starlette and self.tasks and not any(getattr(task, "begun", True) for task in self.tasks):
+        if self.runs_like_starlette and self.tasks and not any(getattr(task, "begun", True) for task in self.tasks):
             return True
         return bool(self._accepted)
 
@@ -254,7 +255,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             chain = dispatch.hand_over(self._accepted)
             if dispatch.wait_in_process if wait is None else wait:
                 await chain.wait()
-        if self._like_starlette:
+        if self.runs_like_starlette:
             await super().__call__()
 
     def _call_of(self, task: BackgroundTask) -> Call:

@@ -16,12 +16,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from types import CodeType, TracebackType
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import fastapi.routing
 from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from fastapi import Depends
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Scope
 
 from weighbridge.background.facade import BackgroundTasks
@@ -98,13 +98,15 @@ async def _commit(facade: BackgroundTasks, scope: Scope, *exit_details: *ExitDet
 async def _hand_over(facade: BackgroundTasks, scope: Scope, *exit_details: *ExitDetails) -> None:
     """After the response: start what was accepted, also where the response had a background of its own.
 
-    A client that went away (a cancellation, an ``OSError`` from sending) changes nothing. Any other error means
-    that the request failed after the commit, so what stays in process does not run, as in Starlette.
+    A client that went away (a cancellation, a failure to send) changes nothing, except for what runs like Starlette,
+    where no call has started by then and none will. Any other error means that the request failed after the commit,
+    so what stays in process does not run, as in Starlette.
     """
     _, error, _ = exit_details
     if not facade.pending:
         return
-    if isinstance(error, Exception) and not isinstance(error, OSError):
+    client_left = not isinstance(error, Exception) or isinstance(error, OSError | ClientDisconnect)
+    if error is not None and (facade.runs_like_starlette or not client_left):
         facade.discard()
         return
     # Nothing follows a websocket's handler, so its end is where its calls are waited for.
@@ -115,6 +117,7 @@ async def _hand_over(facade: BackgroundTasks, scope: Scope, *exit_details: *Exit
 
 
 def _provider_on_generators(source: DispatchSource | None) -> Provider:
+    # Dependencies are defaults here: FastAPI could not resolve an annotation that names a local function.
     async def handed_over(
         connection: HTTPConnection, outer: FastAPIBackgroundTasks
     ) -> AsyncIterator[tuple[BackgroundTasks, bool]]:
@@ -130,10 +133,15 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:
         except BaseException as error:
             await _hand_over(facade, scope, type(error), error, None)
             raise
-        await _hand_over(facade, scope, None, None, None)
+        else:
+            await _hand_over(facade, scope, None, None, None)
+        finally:
+            del scope[FACADE]  # the scope may be solved once more
 
     async def committed(
-        found: Annotated[tuple[BackgroundTasks, bool], Depends(handed_over)],
+        connection: HTTPConnection,
+        outer: FastAPIBackgroundTasks,
+        found: tuple[BackgroundTasks, bool] = Depends(handed_over),
     ) -> AsyncIterator[BackgroundTasks]:
         facade, is_first = found
         try:
@@ -143,11 +151,12 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:
             raise
         if is_first:  # the gate's, which exits last
             await facade.commit_at_gate()
+            if facade.pending and not facade.runs_like_starlette:
+                # Before request-scoped dependencies of the user exit; the gate's own exits after all of them.
+                outer.add_task(_hand_over, facade, connection.scope, None, None, None)
 
     # A plain function in front, so that request-scoped dependencies of the user may depend on it.
-    async def weighbridge_tasks(
-        facade: Annotated[BackgroundTasks, Depends(committed, scope="function")],
-    ) -> BackgroundTasks:
+    async def weighbridge_tasks(facade: BackgroundTasks = Depends(committed, scope="function")) -> BackgroundTasks:
         return facade
 
     return weighbridge_tasks

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,10 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-import weighbridge
 from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.errors import PolicyError, PolicyNotFoundError
-from weighbridge.policy import Policy, RulePolicy, load_policy, shipped_names
+from weighbridge.policy import RulePolicy, load_policy, shipped_names
 
 WriteModule = Callable[[str], str]
 
@@ -223,172 +219,3 @@ NO_POLICIES = {
 def test_what_is_no_policy_is_told_what_is_missing(text: str, message: str, write_module: WriteModule) -> None:
     reference = f"{write_module(text)}:x"
     assert refusal(reference) == f"policy {reference}{message}"
-
-
-# -- a policy as it is --------------------------------------------------------------------------------------
-
-
-def test_a_policy_is_taken_as_it_is() -> None:
-    policy = Always()
-    assert load_policy(policy) is policy
-
-
-def test_a_policy_of_somebodys_own_is_tried_on_known_and_on_unknown_readings() -> None:
-    policy = Always()
-    load_policy(policy)
-    lags = {facts.loop.lag_ms for facts in policy.asked}
-    assert None in lags
-    assert len(lags) > 1
-
-
-@pytest.mark.parametrize("reference", [5, None, b"by-weight", ["by-weight"]])
-def test_another_object_is_told_what_is_missing(reference: object) -> None:
-    assert refusal(reference) == (
-        f"policy (object given): {reference!r} has no method decide(facts); "
-        "give a shipped name, a path to a .toml file, module:object, or an object with that method"
-    )
-
-
-def test_a_class_is_told_to_be_called() -> None:
-    message = refusal(Always)
-    assert message.startswith(f"policy {Always.__module__}.Always: it is a class, and no policy")
-    assert message.endswith("give an object of it: Always()")
-
-
-class AnswersText(Always):
-    def decide(self, facts: Facts, /) -> Any:
-        return "queue"
-
-
-class AnswersTextForALane(Always):
-    def decide(self, facts: Facts, /) -> Decision:
-        return Decision(lane=cast("Lane", "queue"), reason="r", rule="r")
-
-
-class ForgetsTheUnknown(Always):
-    def decide(self, facts: Facts, /) -> Decision:
-        assert cast("int", facts.broker.waiting) < 5
-        return QUEUED
-
-
-class ForgetsTheUnknownOfTheHeavy(Always):
-    def decide(self, facts: Facts, /) -> Decision:
-        if facts.weight > 50 and cast("int", facts.broker.waiting) > 5:
-            return QUEUED
-        return QUEUED
-
-
-class TakesNothing(Always):
-    def decide(self) -> Decision:  # type: ignore[override]  # the mistake that is tried
-        return QUEUED
-
-
-class ReadsOneText(Always):
-    reads = "weight"
-
-
-class ReadsAMisspeltFact(Always):
-    reads = frozenset({"wieght"})
-
-
-class KnowsOtherLanes(Always):
-    def possible_lanes(self, static: object) -> set[str]:
-        return {"celery"}
-
-
-@pytest.mark.parametrize(
-    ("policy", "message"),
-    [
-        (
-            AnswersText(),
-            ", decide: it answered 'queue'; return Decision(lane=Lane.QUEUE, reason='…', rule='…')",
-        ),
-        (
-            AnswersTextForALane(),
-            (
-                ", decide: it answered Decision(lane='queue', reason='r', rule='r'); "
-                "return Decision(lane=Lane.QUEUE, reason='…', rule='…')"
-            ),
-        ),
-        (
-            ForgetsTheUnknown(),
-            (
-                ", decide: it raised TypeError: '<' not supported between instances of 'NoneType' and 'int', "
-                "for Facts(name='trial'); let it answer for all facts; a reading can be None"
-            ),
-        ),
-        (
-            ForgetsTheUnknownOfTheHeavy(),
-            (
-                ", decide: it raised TypeError: '>' not supported between instances of 'NoneType' and 'int', "
-                "for Facts(name='trial', weight=1000.0, is_async=True); "
-                "let it answer for all facts; a reading can be None"
-            ),
-        ),
-        (
-            TakesNothing(),
-            (
-                ", decide: it raised TypeError: TakesNothing.decide() takes 1 positional argument but 2 were given, "
-                "for Facts(name='trial'); let it answer for all facts; a reading can be None"
-            ),
-        ),
-        (
-            ReadsOneText(),
-            ", reads: it is 'weight'; give several names, as in reads = frozenset({'weight'})",
-        ),
-        (ReadsAMisspeltFact(), ", reads: there is no fact 'wieght'; did you mean weight?"),
-        (
-            KnowsOtherLanes(),
-            (
-                ", possible_lanes: it gave no set of lanes (ValueError: 'celery' is not a valid Lane); "
-                "return a frozenset of Lane, or leave the method out"
-            ),
-        ),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_a_policy_that_does_not_work_is_refused_before_a_call_meets_it(policy: Policy, message: str) -> None:
-    assert refusal(policy) == f"policy {__name__}.{type(policy).__name__}{message}"
-
-
-# -- an installed package -----------------------------------------------------------------------------------
-
-
-def test_the_shipped_files_are_found_in_an_installed_package(tmp_path: Path) -> None:
-    package = Path(weighbridge.__file__).parent
-    shutil.copytree(package, tmp_path / "weighbridge", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(package.parents[1] / "policies", tmp_path / "weighbridge" / "shipped" / "policies")
-    script = (
-        "from weighbridge.policy import catalogue\n"
-        "print(catalogue.__file__)\n"
-        "print(catalogue.shipped_names())\n"
-        "print(catalogue.load_policy('by-weight').name)\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    where, names, name = ran.stdout.splitlines()
-    assert Path(where).is_relative_to(tmp_path)
-    assert names == str(shipped_names())
-    assert name == "by-weight"
-
-
-def test_a_package_without_its_files_says_so(tmp_path: Path) -> None:
-    package = Path(weighbridge.__file__).parent
-    shutil.copytree(package, tmp_path / "weighbridge", ignore=shutil.ignore_patterns("__pycache__"))
-    ran = subprocess.run(
-        [sys.executable, "-c", "from weighbridge.policy import load_policy; load_policy('by-weight')"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.stderr.splitlines()[-1].endswith(
-        "PolicyNotFoundError: policy (shipped): the package was installed without its policies; install it anew"
-    )

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
-from weighbridge.errors import ExpressionError, PolicyError, PolicyNotFoundError
-from weighbridge.policy import parse_policy, read_policy
-from weighbridge.policy.file import MAX_BYTES
+from weighbridge.errors import ExpressionError, PolicyError
+from weighbridge.policy import parse_policy
 
 SCHEMA = "schema = 1\n"
 OTHERWISE = '[otherwise]\nlane = "in_process"\n'
@@ -19,18 +15,12 @@ ONE_TABLE = "a table can stand only once; every rule starts with [[rule]], in tw
 RULES = "write [[rule]], in two brackets, above the keys of each rule"
 WHEN = 'write when = "…", as in when = "weight >= 50"'
 NAME = 'write name = "…": decisions and errors call the rule by it'
-FACTS = "write facts = { … }, as in facts = { weight = 80 }"
 
 
 def rule(name: str = "'heavy'", when: str = "'weight >= 50'", lane: str = "'queue'", more: str = "") -> str:
     """A rule; an empty value leaves the key out."""
     keys = {"name": name, "when": when, "lane": lane}
     return "[[rule]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value) + more
-
-
-def example(facts: str = "{ weight = 80 }", lane: str = "'queue'") -> str:
-    keys = {"facts": facts, "lane": lane}
-    return "[[example]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
 
 
 MISTAKES = {
@@ -237,89 +227,6 @@ MISTAKES = {
         SCHEMA + rule(when="50") + OTHERWISE,
         f", rule 'heavy', when: it is 50, and has to be text in quotes; {WHEN}",
     ),
-    # examples
-    "an example without facts": (
-        SCHEMA + OTHERWISE + example(facts=""),
-        f", example 1, facts: it is missing; {FACTS}",
-    ),
-    "an example without a lane": (
-        SCHEMA + OTHERWISE + example(lane=""),
-        f", example 1, lane: it is missing; write {LANES}",
-    ),
-    "facts that are a number": (
-        SCHEMA + OTHERWISE + example("5"),
-        f", example 1, facts: it is 5, and has to be a table; {FACTS}",
-    ),
-    "a misspelt fact in an example": (
-        SCHEMA + OTHERWISE + example("{ wieght = 5 }"),
-        ", example 1, facts, wieght: there is no such fact; did you mean weight?",
-    ),
-    "a misspelt reading in an example": (
-        SCHEMA + OTHERWISE + example("{ in_process = { waitng = 5 } }"),
-        ", example 1, facts, in_process.waitng: there is no such fact; did you mean in_process.waiting?",
-    ),
-    "a reading without its group": (
-        SCHEMA + OTHERWISE + example("{ lag_ms = 5 }"),
-        ", example 1, facts, lag_ms: there is no such fact; did you mean loop.lag_ms?",
-    ),
-    "a group that is a number": (
-        SCHEMA + OTHERWISE + example("{ in_process = 5 }"),
-        ", example 1, facts, in_process: it is 5, and has parts; write in_process = { running = … }",
-    ),
-    "a weight in quotes": (
-        SCHEMA + OTHERWISE + example("{ weight = '5' }"),
-        ", example 1, facts, weight: it is '5'; give a number ≥ 0",
-    ),
-    "a weight that is true": (
-        SCHEMA + OTHERWISE + example("{ weight = true }"),
-        ", example 1, facts, weight: it is true; give a number ≥ 0",
-    ),
-    "a weight that is no number": (
-        SCHEMA + OTHERWISE + example("{ weight = nan }"),
-        ", example 1, facts, weight: it is nan; give a number ≥ 0",
-    ),
-    "a negative weight": (
-        SCHEMA + OTHERWISE + example("{ weight = -1 }"),
-        ", example 1, facts, weight: it is -1; give a number ≥ 0",
-    ),
-    "a weight that is a table": (
-        SCHEMA + OTHERWISE + example("{ weight = { ms = 1 } }"),
-        ", example 1, facts, weight: it is a table; give a number ≥ 0",
-    ),
-    "a count with a fraction": (
-        SCHEMA + OTHERWISE + example("{ in_process = { waiting = 1.5 } }"),
-        ", example 1, facts, in_process.waiting: it is 1.5; give a whole number ≥ 0",
-    ),
-    "a priority with a fraction": (
-        SCHEMA + OTHERWISE + example("{ priority = 1.5 }"),
-        ", example 1, facts, priority: it is 1.5; give a whole number",
-    ),
-    "a flag that is a number": (
-        SCHEMA + OTHERWISE + example("{ is_async = 1 }"),
-        ", example 1, facts, is_async: it is 1; give true or false",
-    ),
-    "a queue that is a number": (
-        SCHEMA + OTHERWISE + example("{ queue = 1 }"),
-        ", example 1, facts, queue: it is 1; give text in quotes",
-    ),
-    "tags that are one text": (
-        SCHEMA + OTHERWISE + example("{ tags = 'a' }"),
-        ", example 1, facts, tags: it is 'a'; give a list of texts, as in [\"billing\"]",
-    ),
-    "an example that a rule decides otherwise": (
-        SCHEMA + rule() + OTHERWISE + example() + example("{ weight = 50.0, is_async = true }", "'in_process'"),
-        (
-            ", example 2: expected in_process, got queue by rule 'heavy', "
-            "for { weight = 50.0, is_async = true }; correct the example, or the rules"
-        ),
-    ),
-    "an example that the last word decides otherwise": (
-        SCHEMA + rule() + OTHERWISE + example("{ in_process = { waiting = 9 } }"),
-        (
-            ", example 1: expected queue, got in_process by [otherwise], "
-            "for { in_process = { waiting = 9 } }; correct the example, or the rules"
-        ),
-    ),
 }
 
 
@@ -336,72 +243,3 @@ def test_the_facts_of_an_error_can_be_read_from_it() -> None:
     error = caught.value
     assert (error.source, error.where) == ("mine.toml", "rule 'heavy', when")
     assert isinstance(error.__cause__, ExpressionError)
-
-
-def test_a_missing_file_is_named_with_one_of_a_like_name(tmp_path: Path) -> None:
-    (tmp_path / "by-night.toml").write_text(SCHEMA + OTHERWISE, encoding="utf-8")
-    path = tmp_path / "by-nigth.toml"
-    with pytest.raises(PolicyNotFoundError) as caught:
-        read_policy(path)
-    assert str(caught.value) == (f"policy {path}: there is no such file; did you mean {tmp_path / 'by-night.toml'}?")
-
-
-def test_a_missing_file_is_named_with_the_folder_where_it_was_looked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(PolicyNotFoundError) as caught:
-        read_policy("mine.toml")
-    assert str(caught.value) == f"policy mine.toml: there is no such file; looked in {tmp_path}"
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "policies" / "mine.toml"
-    with pytest.raises(PolicyNotFoundError, match=r"there is no such file; there is no folder .*policies either"):
-        read_policy(path)
-
-
-def test_a_directory_is_refused_with_the_files_in_it(tmp_path: Path) -> None:
-    for name in ("b.toml", "a.toml", "c.txt"):
-        (tmp_path / name).touch()
-    with pytest.raises(PolicyError) as caught:
-        read_policy(tmp_path)
-    assert str(caught.value) == f"policy {tmp_path}: it is a directory; name a file in it: a.toml, b.toml"
-
-
-def test_a_pipe_is_refused_unread(tmp_path: Path) -> None:
-    path = tmp_path / "pipe.toml"
-    os.mkfifo(path)
-    with pytest.raises(PolicyError) as caught:
-        read_policy(path)
-    assert str(caught.value) == f"policy {path}: it is not a regular file; name a TOML file"
-
-
-def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / f"{'x' * 300}.toml"
-    with pytest.raises(PolicyError, match=r"it cannot be read \(File name too long\); make it readable"):
-        read_policy(path)
-
-
-def test_a_file_that_is_not_utf_8_is_refused_with_the_line(tmp_path: Path) -> None:
-    path = tmp_path / "latin.toml"
-    path.write_bytes(SCHEMA.encode() + b"# caf\xe9\n")
-    with pytest.raises(PolicyError) as caught:
-        read_policy(path)
-    assert str(caught.value) == f"policy {path}, line 2: it is not UTF-8 (the byte 0xe9); save it as UTF-8"
-
-
-def test_a_huge_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "huge.toml"
-    path.write_text("#" * (MAX_BYTES + 1), encoding="utf-8")
-    with pytest.raises(PolicyError, match="it has more than 262_144 bytes"):
-        read_policy(path)
-
-
-def test_the_place_in_a_file_with_the_line_ends_of_windows_is_right(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_bytes(b"schema = 1\r\n# a\r\nlane = queue\r\n")
-    with pytest.raises(PolicyError) as caught:
-        read_policy(path)
-    assert caught.value.where == "line 3, column 8"
-    assert caught.value.excerpt == "    lane = queue\n           ^"
