@@ -18,10 +18,9 @@ from weighbridge.errors import (
     BrokerNotConfiguredError,
     DispatcherError,
     NotOpenError,
-    PolicyError,
 )
 from weighbridge.events import emit
-from weighbridge.policy import Policy, reads_of
+from weighbridge.policy import Policy, ask, reads_of
 from weighbridge.settings import ArgumentsCheck
 from weighbridge.task import Registry, TaskSpec
 
@@ -207,21 +206,7 @@ class Chooser:
             loop=readings.loop() if readings and self._reads_loop else _UNREAD_LOOP,
             broker=readings.broker(spec.queue) if readings and self._reads_broker else _UNREAD_BROKER,
         )
-        try:
-            decision = policy.decide(facts)
-        except Exception as error:
-            raise PolicyError(
-                source=type(policy).__qualname__,
-                problem=f"decide() raised {type(error).__name__} for task {spec.name!r}: {error}",
-                remedy="a policy must answer for every valid facts",
-            ) from error
-        if not isinstance(decision, Decision):
-            raise PolicyError(
-                source=type(policy).__qualname__,
-                problem=f"decide() answered {decision!r} for task {spec.name!r}",
-                remedy="return a weighbridge.Decision",
-            )
-        return decision, payload
+        return ask(policy, facts), payload
 
     def _payload(
         self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]

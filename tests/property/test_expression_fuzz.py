@@ -215,9 +215,7 @@ def test_any_text_is_refused_or_harmless(source: str) -> None:
     length=st.integers(0, 5),
     patch=st.text(max_size=3) | st.sampled_from(WORDS_OF_PYTHON),
 )
-def test_a_damaged_expression_is_refused_or_harmless(
-    source: str, place: int, length: int, patch: str, some: Facts
-) -> None:
+def test_a_damaged_expression_is_refused_or_harmless(source: str, place: int, length: int, patch: str) -> None:
     check(source[:place] + patch + source[place + length :])
 
 

@@ -20,13 +20,14 @@ from weighbridge.errors import EnqueueError, LaneFullError
 from weighbridge.lanes.queue.batch import Batch
 from weighbridge.lanes.queue.failure import Failure
 from weighbridge.lanes.queue.publisher import Publisher
-from weighbridge.lanes.queue.waiter import AsyncWaiter, ThreadWaiter, waiter_here
+from weighbridge.lanes.queue.waiter import AsyncWaiter, ThreadWaiter, Waiters
 from weighbridge.lanes.queue.writer import Item, Writer
 
 UNKNOWN = Failure(problem="the reply was lost", unknown=True, passing=True)
 REFUSED = Failure(problem="connection refused", unknown=False, passing=True)
 DENIED = Failure(problem="wrong password", unknown=False)
 OWN = Failure(problem="cannot be encoded", unknown=False, own=True)
+WAITERS = Waiters(timeout_s=10)
 SLOW = Failure(problem="no answer", unknown=False, passing=True, cause=TimeoutError())
 
 
@@ -86,12 +87,12 @@ def batch(*ids: str, waiter: Any = None) -> Batch:
         )
         for each in ids
     ]
-    return Batch(items, waiter=waiter or ThreadWaiter())
+    return Batch(items, waiter=waiter or WAITERS.for_thread())
 
 
 def outcome(one: Batch) -> Failure | None:
     assert isinstance(one.waiter, ThreadWaiter)
-    assert one.waiter.wait_blocking(10), "nobody was woken"
+    assert one.waiter.wait_blocking(), "nobody was woken"
     return one.failure
 
 
@@ -347,38 +348,42 @@ def test_a_write_that_could_arrive_twice_is_never_repeated() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_coroutines_are_woken_wherever_they_run() -> None:
-    waiter: AsyncWaiter = waiter_here()
+    waiter = WAITERS.here()
     async with publishing_beside_a_loop(ScriptedWriter()) as publisher:
         one = batch("a", waiter=waiter)
         publisher.submit(one)
-        assert await waiter.wait(10)
+        assert await waiter.wait()
         assert one.failure is None
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_wait_ends_with_its_time() -> None:
-    assert not await waiter_here().wait(0.01)
+    waiters = Waiters(timeout_s=0.01)
+    first, second = waiters.here(), waiters.here()
+    assert not await first.wait()
+    assert not await second.wait()
+    assert not await waiters.here().wait()
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_wake_for_a_cancelled_wait_does_no_harm() -> None:
     writer = ScriptedWriter()
-    waiter, other = waiter_here(), waiter_here()
+    waiter, other = WAITERS.here(), WAITERS.here()
     async with publishing_beside_a_loop(writer) as publisher:
         writer.may_write.clear()
         publisher.submit(batch("a", waiter=waiter))
         with anyio.move_on_after(0.01):
-            await waiter.wait(10)
+            await waiter.wait()
         publisher.submit(batch("b", waiter=other))
         writer.may_write.set()
-        assert await other.wait(10)
+        assert await other.wait()
 
 
 def test_a_loop_that_ended_does_not_stop_the_publisher(caplog: pytest.LogCaptureFixture) -> None:
     async def waiter_of_a_loop_that_ends() -> AsyncWaiter:
-        return waiter_here()
+        return WAITERS.here()
 
     gone = batch("gone", waiter=asyncio.run(waiter_of_a_loop_that_ends()))
     writer = ScriptedWriter()

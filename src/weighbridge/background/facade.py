@@ -11,11 +11,10 @@ from types import TracebackType
 from typing import Any, Final, ParamSpec, Self
 
 import anyio.from_thread
-import anyio.lowlevel
-from anyio import NoEventLoopError
 from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from starlette.background import BackgroundTask
 
+from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask
 from weighbridge.background.options_view import OptionsView
 from weighbridge.background.unavailable import for_request
@@ -23,7 +22,7 @@ from weighbridge.call import Call, CallOptions, Ticket
 from weighbridge.chooser import Chooser
 from weighbridge.decision import Lane
 from weighbridge.dispatch import Dispatch, DispatchSource, new_call, only_open_dispatch
-from weighbridge.errors import CommittedError, DispatcherError, UnavailableError
+from weighbridge.errors import CommittedError, UnavailableError
 from weighbridge.events import emit
 from weighbridge.task import registry
 
@@ -222,12 +221,17 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
     @property
     def pending(self) -> bool:
-        """Whether accepted in-process calls still wait to be handed over."""
-        if self._started or self._state is not State.COMMITTED:
-            return False
-        if self.runs_like_starlette and self.tasks and not any(getattr(task, "begun", True) for task in self.tasks):
-            return True
-        return bool(self._accepted)
+        """Whether accepted in-process calls still wait to be handed over, or to be run like Starlette."""
+        return not self._started and self._state is State.COMMITTED and (bool(self._accepted) or self._unbegun)
+
+    @property
+    def _unbegun(self) -> bool:
+        """Whether FastAPI has run none of the items that it shares with us, since the response had others."""
+        return (
+            self.runs_like_starlette
+            and bool(self.tasks)
+            and not any(getattr(task, "begun", True) for task in self.tasks)
+        )
 
     async def __call__(self) -> None:
         """Hand the in-process calls over to their lane; wait for them if ``wait_in_process`` is set.
@@ -242,21 +246,27 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             if self._queued:
                 emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in self._queued])
             await self.commit()
-        await self.run_accepted()
+        await self._start_accepted(wait=None)
+        if self.runs_like_starlette and self._state is State.COMMITTED:
+            await super().__call__()
 
     async def run_accepted(self, *, wait: bool | None = None) -> None:
-        """Hand over what the commit accepted; nothing if it failed. ``wait``: instead of ``wait_in_process``."""
+        """Hand over what the commit accepted; nothing if it failed. ``wait``: instead of ``wait_in_process``.
+
+        What runs like Starlette is run here, if FastAPI has not.
+        """
+        await self._start_accepted(wait=wait)
+        if self._state is State.COMMITTED and self._unbegun:
+            await super().__call__()
+
+    async def _start_accepted(self, *, wait: bool | None) -> None:
         self._started = True
         self._takes_staying = False
-        if self._state is not State.COMMITTED:
-            return
         dispatch = self._dispatch
-        if dispatch is not None and self._accepted:
+        if dispatch is not None and self._accepted and self._state is State.COMMITTED:
             chain = dispatch.hand_over(self._accepted)
             if dispatch.wait_in_process if wait is None else wait:
                 await chain.wait()
-        if self.runs_like_starlette:
-            await super().__call__()
 
     def _call_of(self, task: BackgroundTask) -> Call:
         """The call of an item; one that was put into ``.tasks`` by hand becomes a call that stays."""
@@ -277,20 +287,6 @@ def _too_late(func: Callable[..., Any]) -> CommittedError:
         action=f"add_task({getattr(func, '__qualname__', func)!s})",
         remedy="add calls before the response starts; what a streaming endpoint adds while it streams needs "
         "dispatcher.tasks()",
-    )
-
-
-def refuse_on_loop() -> None:
-    """Refuse to go on where that would block an event loop.
-
-    :raises DispatcherError: on a thread with a running event loop.
-    """
-    try:
-        anyio.lowlevel.current_token()
-    except NoEventLoopError:
-        return
-    raise DispatcherError(
-        problem="`with` would block the event loop while it commits", remedy="write `async with` there"
     )
 
 

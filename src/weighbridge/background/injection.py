@@ -155,8 +155,10 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:
                 # Before request-scoped dependencies of the user exit; the gate's own exits after all of them.
                 outer.add_task(_hand_over, facade, connection.scope, None, None, None)
 
+    at_the_end: Any = Depends(committed, scope="function")
+
     # A plain function in front, so that request-scoped dependencies of the user may depend on it.
-    async def weighbridge_tasks(facade: BackgroundTasks = Depends(committed, scope="function")) -> BackgroundTasks:
+    async def weighbridge_tasks(facade: BackgroundTasks = at_the_end) -> BackgroundTasks:
         return facade
 
     return weighbridge_tasks

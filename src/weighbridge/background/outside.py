@@ -7,7 +7,8 @@ from types import TracebackType
 
 import anyio.from_thread
 
-from weighbridge.background.facade import BackgroundTasks, refuse_on_loop
+from weighbridge.background.blocking import refuse_on_loop
+from weighbridge.background.facade import BackgroundTasks
 from weighbridge.dispatch import Dispatch
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,17 +25,6 @@ GOOD = (
     "        return Decision(lane=Lane.QUEUE, reason='always', rule='always')\n"
     "always = Always()\n"
 )
-
-
-@dataclass(kw_only=True)
-class Always:
-    """A policy of somebody's own, that keeps what it was asked."""
-
-    asked: list[Facts] = field(default_factory=list)
-
-    def decide(self, facts: Facts, /) -> Decision:
-        self.asked.append(facts)
-        return QUEUED
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from weighbridge.lanes.queue.call_message import CallMessage
 from weighbridge.lanes.queue.failure import Failure, unreached
 from weighbridge.lanes.queue.inbox import RETRY_AFTER_S
 from weighbridge.lanes.queue.publisher import Publisher
-from weighbridge.lanes.queue.waiter import ThreadWaiter, Waiter, waiter_here
+from weighbridge.lanes.queue.waiter import Waiter, Waiters
 from weighbridge.lanes.queue.writer import Item
 from weighbridge.lanes.queue.writer_choice import writer_for
 from weighbridge.task import TaskSpec
@@ -44,6 +44,7 @@ class QueueLane:
         self._waiting_limit = waiting_limit
         self._close_broker = close_broker
         self._writer = writer_for(broker)
+        self._waiters = Waiters(timeout_s=timeout_s)
         self._publisher: Publisher | None = None
         self._available: bool | None = None
         self._binding = threading.Lock()
@@ -97,10 +98,10 @@ class QueueLane:
         """
         if not calls:
             return
-        waiter = waiter_here()
+        waiter = self._waiters.here()
         publisher, batch = self._submit(calls, waiter)
         try:
-            woken = await waiter.wait(self._timeout_s)
+            woken = await waiter.wait()
         except BaseException:
             publisher.give_up(batch)
             raise
@@ -110,9 +111,9 @@ class QueueLane:
         """As :meth:`commit`, from a thread that may be blocked. Raises the same."""
         if not calls:
             return
-        waiter = ThreadWaiter()
+        waiter = self._waiters.for_thread()
         publisher, batch = self._submit(calls, waiter)
-        woken = waiter.wait_blocking(self._timeout_s)
+        woken = waiter.wait_blocking()
         self._conclude(batch, batch.failure if woken else publisher.give_up(batch))
 
     def _submit(self, calls: Sequence[Call], waiter: Waiter) -> tuple[Publisher, Batch]:

@@ -184,13 +184,17 @@ class Publisher:
 
     def _attempt(self, group: Sequence[Batch]) -> tuple[Sequence[Batch], Failure | None]:
         """Write once; what was written, without those whose callers had given up, and how it ended."""
-        failure = self._writer.reach([item for batch in group for item in batch.items])
+        items = [item for batch in group for item in batch.items]
+        failure = self._writer.reach(items)
         if failure is None:
-            group, late = self._inbox.begin(group)
+            begun, late = self._inbox.begin(group)
             self._wake(late)
-            if not group:
-                return group, None
-            failure = self._writer.write([item for batch in group for item in batch.items])
+            if not begun:
+                return begun, None
+            if len(begun) < len(group):
+                items = [item for batch in begun for item in batch.items]
+            group = begun
+            failure = self._writer.write(items)
         if failure is None or not failure.own:
             self._on_exchange(failure)
         return group, failure

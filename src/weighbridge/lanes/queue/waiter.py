@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -29,62 +30,116 @@ class Waiter(Protocol):
 class AsyncWaiter(Waiter, Protocol):
     """Waits in a coroutine."""
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Whether it was woken before ``timeout_s`` seconds had passed."""
+    def wait(self) -> Awaitable[bool]:
+        """Whether it was woken before its time had passed."""
+
+
+class Waiters:
+    """Makes waiters, each of which waits ``timeout_s`` seconds at most."""
+
+    def __init__(self, *, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._alarms: dict[asyncio.AbstractEventLoop, _Alarm] = {}
+
+    def here(self) -> AsyncWaiter:
+        """A waiter for the running coroutine."""
+        if "trio" in sys.modules:
+            import trio  # noqa: PLC0415  # an optional dependency; it is imported already
+
+            if trio.lowlevel.in_trio_task():
+                return TrioWaiter(timeout_s=self._timeout_s)
+        loop = asyncio.get_running_loop()
+        alarm = self._alarms.get(loop)
+        if alarm is None:
+            self._alarms = {each: alarm for each, alarm in self._alarms.items() if not each.is_closed()}
+            alarm = self._alarms[loop] = _Alarm(loop, timeout_s=self._timeout_s)
+        return AsyncioWaiter(loop, alarm)
+
+    def for_thread(self) -> ThreadWaiter:
+        """A waiter for a thread that may be blocked."""
+        return ThreadWaiter(timeout_s=self._timeout_s)
 
 
 class AsyncioWaiter:
-    """A coroutine on asyncio. A bare future and one timer, for an event in a cancel scope costs far more."""
+    """A coroutine on asyncio: a bare future, which costs a third of an event in a cancel scope."""
 
     __slots__ = ("_woken", "home")
 
-    def __init__(self) -> None:
-        self.home = asyncio.get_running_loop()
-        self._woken: asyncio.Future[bool] = self.home.create_future()
+    def __init__(self, loop: asyncio.AbstractEventLoop, alarm: _Alarm) -> None:
+        self.home = loop
+        self._woken: asyncio.Future[bool] = loop.create_future()
+        alarm.add(self._woken)
 
     def wake_together(self, waiters: Sequence[Any]) -> None:
         """As :class:`Waiter` says."""
         self.home.call_soon_threadsafe(_resolve_all, waiters)
 
-    async def wait(self, timeout_s: float) -> bool:
-        """As :class:`Waiter` says."""
-        timer = self.home.call_later(timeout_s, self.resolve, False)  # noqa: FBT003  # call_later takes no keywords
-        try:
-            return await self._woken
-        finally:
-            timer.cancel()
+    def wait(self) -> Awaitable[bool]:
+        """As :class:`AsyncWaiter` says."""
+        return self._woken
 
-    def resolve(self, woken: bool) -> None:  # noqa: FBT001  # as above
-        """Let the wait end, if it has not ended by itself (by time, or because its task was cancelled)."""
+    def resolve(self) -> None:
+        """End the wait, if it has not ended: by time, or because its task was cancelled."""
         if not self._woken.done():
-            self._woken.set_result(woken)
+            self._woken.set_result(True)
 
 
 def _resolve_all(waiters: Iterable[AsyncioWaiter]) -> None:
     for waiter in waiters:
-        waiter.resolve(True)  # noqa: FBT003  # as above
+        waiter.resolve()
+
+
+class _Alarm:
+    """One timer for all waiters of a loop. They wait equally long, so their times end in the order they came."""
+
+    __slots__ = ("_due", "_loop", "_timeout_s", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, timeout_s: float) -> None:
+        self._loop = loop
+        self._timeout_s = timeout_s
+        self._due: deque[tuple[float, asyncio.Future[bool]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, woken: asyncio.Future[bool]) -> None:
+        """Answer ``False`` to this one when its time has passed, if nobody has answered it by then."""
+        due = self._due
+        while due and due[0][1].done():
+            due.popleft()
+        at_s = self._loop.time() + self._timeout_s
+        due.append((at_s, woken))
+        if self._timer is None:
+            self._timer = self._loop.call_at(at_s, self._ring)
+
+    def _ring(self) -> None:
+        due, now_s = self._due, self._loop.time()
+        while due and (due[0][0] <= now_s or due[0][1].done()):
+            _, woken = due.popleft()
+            if not woken.done():
+                woken.set_result(False)
+        self._timer = self._loop.call_at(due[0][0], self._ring) if due else None
 
 
 class TrioWaiter:
     """A coroutine on trio."""
 
-    __slots__ = ("event", "home")
+    __slots__ = ("_timeout_s", "event", "home")
 
-    def __init__(self) -> None:
+    def __init__(self, *, timeout_s: float) -> None:
         import trio  # noqa: PLC0415  # an optional dependency, and only a caller that runs on it comes here
 
         self.home: trio.lowlevel.TrioToken = trio.lowlevel.current_trio_token()
         self.event = trio.Event()
+        self._timeout_s = timeout_s
 
     def wake_together(self, waiters: Sequence[Any]) -> None:
         """As :class:`Waiter` says."""
         self.home.run_sync_soon(_set_all, waiters)
 
-    async def wait(self, timeout_s: float) -> bool:
-        """As :class:`Waiter` says."""
+    async def wait(self) -> bool:
+        """As :class:`AsyncWaiter` says."""
         import trio  # noqa: PLC0415  # as above
 
-        with trio.move_on_after(timeout_s):
+        with trio.move_on_after(self._timeout_s):
             await self.event.wait()
         return self.event.is_set()
 
@@ -92,10 +147,11 @@ class TrioWaiter:
 class ThreadWaiter:
     """A thread."""
 
-    __slots__ = ("event",)
+    __slots__ = ("_timeout_s", "event")
 
-    def __init__(self) -> None:
+    def __init__(self, *, timeout_s: float) -> None:
         self.event = threading.Event()
+        self._timeout_s = timeout_s
 
     @property
     def home(self) -> threading.Event:
@@ -106,24 +162,14 @@ class ThreadWaiter:
         """As :class:`Waiter` says."""
         _set_all(waiters)
 
-    def wait_blocking(self, timeout_s: float) -> bool:
-        """Whether it was woken before ``timeout_s`` seconds had passed."""
-        return self.event.wait(timeout_s)
+    def wait_blocking(self) -> bool:
+        """Whether it was woken before its time had passed."""
+        return self.event.wait(self._timeout_s)
 
 
 def _set_all(waiters: Iterable[Any]) -> None:
     for waiter in waiters:
         waiter.event.set()
-
-
-def waiter_here() -> AsyncWaiter:
-    """A waiter for the running coroutine."""
-    if "trio" in sys.modules:
-        import trio  # noqa: PLC0415  # an optional dependency; it is imported already
-
-        if trio.lowlevel.in_trio_task():
-            return TrioWaiter()
-    return AsyncioWaiter()
 
 
 def wake(waiters: Iterable[Waiter]) -> list[Waiter]:
