@@ -35,7 +35,7 @@ TARGET = 4.0
 QUEUED = Decision(lane=Lane.QUEUE, reason="a benchmark", rule="benchmark")
 
 
-@task(weight=200, name="bench.charge")
+@task(weight=1, name="bench.charge")
 def charge(order: UUID, cents: int) -> None:
     """What is queued; no worker runs it."""
 

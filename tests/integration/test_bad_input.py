@@ -171,9 +171,7 @@ async def test_an_argument_of_the_wrong_type_raises_in_the_request_and_leaves_th
     broker = StubBroker()
     async with Dispatcher(broker=broker) as dispatcher, dispatcher.tasks() as tasks:
         tasks.add_task(render, 1)
-        with pytest.raises(
-            ArgumentError, match=r"task 'tests.render' cannot be queued: argument 'report'"
-        ) as caught:
+        with pytest.raises(ArgumentError, match=r"task 'tests.render' cannot be queued: argument 'report'") as caught:
             tasks.add_task(render, "1")  # type: ignore[arg-type]  # the mistake is the point
         tasks.add_task(render, 2)
 

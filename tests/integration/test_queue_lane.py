@@ -622,6 +622,23 @@ async def test_a_ping_needs_no_open_lane(broker: dramatiq.Broker) -> None:
     await in_thread(lane.close)
 
 
+async def test_a_ping_that_is_under_way_at_the_close_is_no_outage(
+    server: EmbeddedServer, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ping() -> None:
+        with contextlib.suppress(BrokerError):
+            await in_thread(lane.ping)
+
+    async with lane_on(connect(server.url, namespace=namespace, timeout_s=10)) as lane:
+        await lane.commit(charges(1))
+        with frozen(server):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ping)
+                await anyio.sleep(0.1)  # so that the ping waits for its answer
+                await in_thread(lane.close)
+    assert "queue.broker_lost" not in caplog.text
+
+
 PROGRAM: Final = """
 import asyncio, contextvars, os, sys, time, uuid
 from weighbridge.call import Call

@@ -14,6 +14,7 @@ import anyio.from_thread
 from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from starlette.background import BackgroundTask
 
+from weighbridge.background.abandoned import NOT_RUN, abandon
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask
 from weighbridge.background.options_view import OptionsView
@@ -29,7 +30,6 @@ from weighbridge.task import registry
 logger: Final = logging.getLogger("weighbridge.background")
 
 COMMITTED_LATE: Final = "background.committed_after_response"
-NOT_RUN: Final = "background.calls_not_run"
 
 P = ParamSpec("P")
 
@@ -186,6 +186,12 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in self._accepted])
         self._state = State.DISCARDED
         self._takes_staying = False
+
+    def __del__(self) -> None:
+        # A stand-alone facade that no response has run: the client had left, or ``background=`` was forgotten.
+        dispatch = getattr(self, "_dispatch", None)
+        if dispatch is not None and self._state is State.COMMITTED and self._accepted and not self._started:
+            abandon(self._accepted, dispatch)
 
     def commit_blocking(self) -> None:
         """:meth:`commit` from a thread: a sync endpoint, a scheduler."""

@@ -47,12 +47,14 @@ class QueueLane:
         self._waiters = Waiters(timeout_s=timeout_s)
         self._publisher: Publisher | None = None
         self._available: bool | None = None
+        self._closed = False
         self._binding = threading.Lock()
 
     # -- opening and closing --------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start the publisher. In a process that forks, open it after the fork, in each child."""
+        self._closed = False
         if self._publisher is None:
             self._publisher = Publisher(
                 writer=self._writer,
@@ -71,6 +73,7 @@ class QueueLane:
             return
         ended = self._publisher.stop(self._timeout_s)
         self._publisher = None
+        self._closed = True
         # A broker may not be closed under a thread that is still in it. That thread closes what is its own.
         if self._close_broker and ended:
             self._broker.close()
@@ -208,6 +211,8 @@ class QueueLane:
 
     def _note(self, failure: Failure | None) -> None:
         """Keep the outcome of an exchange, and log when it changes, not at each request."""
+        if self._closed:
+            return  # a ping that was under way lost its connection to the closing
         was, self._available = self._available, failure is None
         if failure is not None and was is not False:
             emit(logger, BROKER_LOST, level=logging.ERROR, problem=failure.problem)

@@ -1,0 +1,1 @@
+"""An app that was written for FastAPI's BackgroundTasks, with one import changed."""

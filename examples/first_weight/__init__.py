@@ -1,0 +1,1 @@
+"""One heavy task, which a worker runs."""

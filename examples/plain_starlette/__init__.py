@@ -1,0 +1,1 @@
+"""Starlette without FastAPI: the facade is made in the endpoint."""

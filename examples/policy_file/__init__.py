@@ -1,0 +1,1 @@
+"""A policy of one's own, and how to swap it."""

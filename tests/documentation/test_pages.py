@@ -1,0 +1,248 @@
+"""What pages say happens, happens: their apps answer what is shown, and their tasks run where it is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from tests.documentation.blocks import ROOT, blocks_of
+from tests.documentation.page import OpenPage
+
+OpenOne = Callable[[str], OpenPage]
+DEADLINE_S = 30
+
+
+@contextmanager
+def worker_of(dispatcher: Any) -> Iterator[dramatiq.Broker]:
+    broker = dispatcher.worker_broker()
+    worker = dramatiq.Worker(broker, worker_timeout=100)
+    worker.start()
+    try:
+        yield broker
+    finally:
+        worker.stop()
+        broker.close()
+
+
+def ran(broker: dramatiq.Broker) -> None:
+    for queue in broker.get_declared_queues():
+        broker.join(queue, timeout=10_000)
+
+
+def of_own(page: OpenPage) -> Any:
+    page.import_all()
+    return page.modules[page.own_module]
+
+
+# -- README -------------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_readme_answers_and_a_worker_runs_it(
+    open_page: OpenOne, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = open_page("README.md")
+    page.import_all()
+    app = page.modules["app"]
+    with worker_of(app.dispatcher) as broker, TestClient(app.app) as client:
+        answer = client.post("/reports")
+        ran(broker)
+    assert answer.status_code == 202
+    assert answer.json()["lane"] == "queue"
+    assert "heavy work is queued" in answer.json()["reason"]
+    printed = capfd.readouterr().out
+    assert "a report was asked for" in printed
+    assert "rendered" in printed
+
+
+def test_the_example_of_the_readme_has_fifteen_lines() -> None:
+    example = next(block for block in blocks_of(ROOT / "README.md") if block.title == "app.py")
+    assert len([line for line in example.code.splitlines() if line]) == 15
+
+
+def test_the_policy_of_the_readme_can_be_set_while_the_service_runs(open_page: OpenOne) -> None:
+    page = open_page("README.md")
+    page.import_all()
+    app = page.modules["app"]
+    with TestClient(app.app) as client:
+        app.dispatcher.policy = "policy.toml"
+        answer = client.post("/reports")
+    assert "policy policy, rule 'heavy work is queued'" in answer.json()["reason"]
+
+
+# -- the tutorial, as a reader does it ----------------------------------------------------------------------
+
+
+def test_the_quickstart_answers_what_it_shows(tmp_path: Path) -> None:
+    page = OpenPage(ROOT / "docs/quickstart.md", tmp_path)
+    asked = [re.findall(r"localhost:8000(\S+)", block.code) for block in page.blocks if block.language == "bash"]
+    paths = [path for found in asked for path in found]
+    shown = [json.loads(block.code) for block in page.blocks if block.language == "json"]
+    assert len(paths) == len(shown) == 4
+    with development(tmp_path) as (address, lines):
+        answers = [httpx.post(f"{address}{path}").json() for path in paths[:3]]
+        until(lambda: "audit: order 1 was placed" in "".join(lines(source="web")))
+        until(lambda: "rendered the report of order 1" in "".join(lines(source="worker")))
+        until(lambda: "charged order 1" in "".join(lines(source="worker")))
+    assert answers == shown[:3]
+    with development(tmp_path, WEIGHBRIDGE_POLICY="all-in-process") as (address, lines):
+        assert httpx.post(f"{address}{paths[3]}").json() == shown[3]
+        until(lambda: "rendered the report of order 1" in "".join(lines(source="web")))
+
+
+def test_the_quickstart_shows_the_table_of_tasks(tmp_path: Path) -> None:
+    page = OpenPage(ROOT / "docs/quickstart.md", tmp_path)
+    shown = next(block.code for block in page.blocks if block.language == "text")
+    ended = subprocess.run(
+        [sys.executable, "-m", "weighbridge", "tasks", "--module", "app"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    printed = [line.split() for line in ended.stdout.splitlines()]
+    for line in shown.splitlines():
+        assert line.split() in printed
+
+
+# -- concepts -----------------------------------------------------------------------------------------------
+
+
+def test_the_page_on_lanes_says_where_each_call_goes(open_page: OpenOne) -> None:
+    module = of_own(open_page("docs/concepts/lanes.md"))
+    with TestClient(module.app) as client:
+        answer = client.post("/users/1/reminders").json()
+    assert answer == {"now": "in_process", "later": "queue", "elsewhere": "queue"}
+
+
+def test_the_page_on_the_commit_point_enqueues_after_the_database_has_committed(open_page: OpenOne) -> None:
+    module = of_own(open_page("docs/concepts/commit-point.md"))
+
+    class Watch(dramatiq.Middleware):
+        def before_enqueue(self, broker: object, message: object, delay: object) -> None:
+            module.log.append("enqueue")
+
+    with TestClient(module.app) as client:
+        module.dispatcher.dispatch.queue._broker.add_middleware(Watch())
+        assert client.post("/orders/1").status_code == 200
+        assert client.post("/orders/2/invoice").json() == {"accepted": True}
+    assert module.log == ["begin", "commit of the database", "enqueue", "enqueue"]
+
+
+def test_the_page_on_the_commit_point_answers_a_refusal_by_itself_or_with_503(
+    open_page: OpenOne, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("docs/concepts/commit-point.md")
+    monkeypatch.setenv("WEIGHBRIDGE_BROKER_URL", "redis://127.0.0.1:1/0")  # nobody listens there
+    module = of_own(page)
+    with TestClient(module.app) as client:
+        assert client.post("/orders/2/invoice").json() == {"accepted": False}
+        refused = client.post("/orders/1")
+    assert refused.status_code == 503
+    assert refused.headers["Weighbridge-Enqueued"] == "no"
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_the_page_on_delivery_charges_once_for_two_runs(open_page: OpenOne) -> None:
+    page = open_page("docs/concepts/delivery.md")
+    page.import_all()  # the page itself runs the task twice
+    with closing(sqlite3.connect(page.folder / "shop.db")) as database:
+        assert database.execute("SELECT COUNT(*) FROM charges").fetchone() == (1,)
+
+
+# -- how to -------------------------------------------------------------------------------------------------
+
+
+def test_the_page_on_migrating_runs_undeclared_tasks_here(
+    open_page: OpenOne, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = of_own(open_page("docs/how-to/migrate.md"))
+    module.app.post("/messages/{address}")(module.send)  # the page's second app is the first one with a dispatcher
+    with TestClient(module.app) as client:
+        assert client.post("/messages/a@b").status_code == 200
+    assert capsys.readouterr().out == "message to a@b\n"
+
+
+def test_the_page_on_lifespans_runs_calls_while_the_pool_is_open(
+    open_page: OpenOne, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = of_own(open_page("docs/how-to/lifespan.md"))
+    with TestClient(module.app) as client:
+        assert client.post("/lines/1").json() == {"lane": "in_process"}
+        assert client.portal is not None
+        assert client.portal.call(module.every_night).lane == "in_process"
+    assert not module.pool.is_open
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_the_page_on_starlette_uses_both_lanes(open_page: OpenOne, capfd: pytest.CaptureFixture[str]) -> None:
+    module = of_own(open_page("docs/how-to/starlette.md"))
+    with worker_of(module.dispatcher) as broker, TestClient(module.app) as client:
+        assert client.post("/reports/3").json() == {"lane": "queue"}
+        ran(broker)
+    printed = capfd.readouterr().out
+    assert "report 3 was asked for" in printed
+    assert "rendered 3" in printed
+
+
+def test_the_page_on_brokers_keeps_the_actors_of_the_user(open_page: OpenOne) -> None:
+    page = open_page("docs/how-to/broker.md")
+    page.import_all()
+    service = page.modules["service"]
+    assert {"yours", "service.charge"} <= set(service.dispatcher.worker_broker().get_declared_actors())
+
+
+# -- a development session ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def development(folder: Path, **variables: str) -> Iterator[tuple[str, Callable[..., list[str]]]]:
+    """``weighbridge dev app:app`` in ``folder``: its address, and what it has printed so far."""
+    output = folder / "dev.log"
+    with output.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "weighbridge", "dev", "app:app", "--port", "0"],
+            cwd=folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+
+    def lines(*, source: str = "") -> list[str]:
+        text = output.read_text(encoding="utf-8", errors="replace")
+        return [line for line in text.splitlines() if line.startswith(source)]
+
+    try:
+        found: list[str] = []
+
+        def ready() -> bool:
+            assert process.poll() is None, "\n".join(lines())
+            text = "\n".join(lines())
+            found[:] = re.findall(r"running on (http://[\d.]+:\d+)", text)
+            return bool(found) and "startup complete" in text and "worker.ready" in text
+
+        until(ready)
+        yield found[0], lines
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline_s, "it has not happened"
+        time.sleep(0.05)

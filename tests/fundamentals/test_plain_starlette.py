@@ -1,0 +1,215 @@
+"""Without FastAPI a facade is made by hand, as Starlette's class is; with no dispatcher it is that class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.background import BackgroundTasks as StarletteBackgroundTasks
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from weighbridge import BackgroundTasks, Dispatcher, Lane, Weight, task
+from weighbridge.errors import CommittedError, NotOpenError
+
+from .broker import MemoryBroker
+from .happenings import happened, note
+
+pytestmark = pytest.mark.anyio
+
+
+def app_with(dispatcher: Dispatcher | None, endpoint: Any) -> Starlette:
+    return Starlette(
+        routes=[Route("/", endpoint, methods=["POST"])], lifespan=dispatcher.lifespan if dispatcher else None
+    )
+
+
+def test_the_end_of_the_block_commits_and_the_response_hands_over(broker: MemoryBroker) -> None:
+    @task(durable=True)
+    def charge(order: int) -> None: ...
+
+    async def endpoint(request: Request) -> Response:
+        async with BackgroundTasks() as tasks:
+            tasks.add_task(charge, 7)
+            tasks.add_task(note, "stays")
+            assert broker.queued == []
+        assert (broker.queued, happened) == (["charge"], [])
+        return PlainTextResponse("ok", background=tasks)
+
+    with TestClient(app_with(Dispatcher(broker=broker, wait_in_process=True), endpoint)) as client:
+        assert client.post("/").status_code == 200
+
+    assert happened == ["stays"]
+
+
+def test_a_sync_endpoint_writes_with(broker: MemoryBroker) -> None:
+    @task(durable=True)
+    def charge(order: int) -> None: ...
+
+    def endpoint(request: Request) -> Response:
+        with BackgroundTasks() as tasks:
+            tasks.add_task(charge, 7)
+            tasks.add_task(note, "stays")
+        return PlainTextResponse("ok", background=tasks)
+
+    with TestClient(app_with(Dispatcher(broker=broker, wait_in_process=True), endpoint)) as client:
+        assert client.post("/").status_code == 200
+
+    assert (broker.queued, happened) == (["charge"], ["stays"])
+
+
+def test_an_error_in_the_block_enqueues_nothing(broker: MemoryBroker) -> None:
+    @task(durable=True)
+    def charge(order: int) -> None: ...
+
+    async def endpoint(request: Request) -> Response:
+        async with BackgroundTasks() as tasks:
+            tasks.add_task(charge, 7)
+            raise LookupError
+
+    client = TestClient(app_with(Dispatcher(broker=broker), endpoint), raise_server_exceptions=False)
+    with client:
+        assert client.post("/").status_code == 500
+
+    assert broker.queued == []
+
+
+def test_without_the_broker_the_answer_is_503(no_broker_url: str) -> None:
+    @task(durable=True)
+    def charge(order: int) -> None: ...
+
+    async def endpoint(request: Request) -> Response:
+        async with BackgroundTasks() as tasks:
+            tasks.add_task(note, "stays")
+            tasks.add_task(charge, 7)
+        return PlainTextResponse("ok", background=tasks)
+
+    with TestClient(app_with(Dispatcher(broker_url=no_broker_url), endpoint)) as client:
+        response = client.post("/")
+
+    assert (response.status_code, response.headers["Weighbridge-Enqueued"]) == (503, "no")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert happened == []
+
+
+def test_calls_that_were_never_committed_are_enqueued_after_the_response_and_that_is_logged(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task(durable=True)
+    def charge(order: int) -> None: ...
+
+    async def endpoint(request: Request) -> Response:
+        tasks = BackgroundTasks()  # as a drop-in: no block, so no commit point
+        tasks.add_task(charge, 7)
+        return PlainTextResponse("ok", background=tasks)
+
+    with TestClient(app_with(Dispatcher(broker=broker), endpoint)) as client:
+        client.post("/")
+
+    assert broker.queued == ["charge"]
+    assert "background.committed_after_response" in caplog.text
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_with_no_dispatcher_it_runs_its_calls_as_starlette_does() -> None:
+    def sync_call(word: str) -> None:
+        note(word)
+
+    async def failing_call() -> None:
+        raise LookupError
+
+    tasks = BackgroundTasks([BackgroundTask(sync_call, "given")])
+    ticket = tasks.add_task(sync_call, word="added")
+    tasks.add_task(failing_call)
+    tasks.add_task(sync_call, "never")
+
+    assert isinstance(tasks, StarletteBackgroundTasks)
+    assert (ticket.lane, ticket.weight) == (Lane.IN_PROCESS, 0.0)
+    assert [each.func for each in tasks.tasks[:2]] == [sync_call, sync_call]
+    with pytest.raises(LookupError):
+        await tasks()
+    assert happened == ["given", "added"]
+
+
+def test_with_no_dispatcher_heavy_work_stays_and_a_call_that_must_be_queued_raises() -> None:
+    @task(weight=Weight.HEAVY)
+    def render() -> None: ...
+
+    @task(durable=True)
+    def charge() -> None: ...
+
+    tasks = BackgroundTasks()
+
+    assert tasks.add_task(render).lane is Lane.IN_PROCESS
+    with pytest.raises(NotOpenError, match=r"charge.*no dispatcher is open"):
+        tasks.add_task(charge)
+    with pytest.raises(NotOpenError, match=r"render.*no dispatcher is open"):
+        tasks.options(lane="queue").add_task(render)
+    with pytest.raises(NotOpenError):
+        tasks.options(delay_s=1).add_task(render)
+    assert len(tasks.tasks) == 1
+
+
+async def test_a_second_run_raises_and_runs_nothing_again() -> None:
+    tasks = BackgroundTasks()
+    tasks.add_task(note, "once")
+    await tasks()
+
+    with pytest.raises(CommittedError, match="second run"):
+        await tasks()
+
+    assert happened == ["once"]
+
+
+async def test_a_second_run_under_a_dispatcher_raises_too() -> None:
+    async with Dispatcher() as dispatcher:
+        tasks = BackgroundTasks()
+        tasks.add_task(note, "once")
+        await tasks()
+        with pytest.raises(CommittedError, match="second run"):
+            await tasks()
+        await dispatcher.join()
+
+    assert happened == ["once"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_calls_that_no_response_runs_give_their_room_back_and_that_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Dispatcher(in_process_waiting=1) as dispatcher:
+        for _ in range(3):  # a client that left before the background step, or a forgotten background=
+            async with BackgroundTasks() as tasks:
+                tasks.add_task(note, "never")
+            del tasks
+            with anyio.fail_after(5):
+                await dispatcher.join()
+
+    assert caplog.text.count("background.calls_not_run") == 3
+    assert happened == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_both_lanes_work_on_trio_as_on_asyncio(broker: MemoryBroker) -> None:
+    @task(durable=True)
+    def charge(order: int) -> None: ...
+
+    async def async_call() -> None:
+        await anyio.lowlevel.checkpoint()
+        note("async")
+
+    async with Dispatcher(broker=broker) as dispatcher:
+        async with BackgroundTasks() as tasks:
+            tasks.add_task(charge, 7)
+            tasks.add_task(async_call)
+            tasks.add_task(note, "sync")
+        await tasks()
+        await dispatcher.join()
+
+    assert (broker.queued, happened) == (["charge"], ["async", "sync"])
