@@ -16,11 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from weighbridge import Dispatcher
 
-#: Read once: a policy file should not be read on the loop of each request.
-ready_made = Dispatcher()
 
-
-def with_dispatcher(app: Any) -> ASGIApp:
+def with_dispatcher(app: Any, ready_made: Dispatcher) -> ASGIApp:
     # Starlette's test client still takes apps of ASGI 2: app(scope)(receive, send).
     is_asgi_2 = len(inspect.signature(app).parameters) == 1
 
@@ -37,15 +34,18 @@ def with_dispatcher(app: Any) -> ASGIApp:
 
 
 def wrap_apps_of(client: type[Any]) -> None:
+    # Made once: a policy file should not be read on the loop of each request.
+    ready_made = Dispatcher()
     stock: Callable[..., None] = client.__init__
 
     def __init__(self: Any, app: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        stock(self, with_dispatcher(app), *args, **kwargs)
+        stock(self, with_dispatcher(app, ready_made), *args, **kwargs)
 
     client.__init__ = __init__
 
 
-wrap_apps_of(TestClient)
-for library in ("httpx", "httpx2"):
-    if importlib.util.find_spec(library):
-        wrap_apps_of(importlib.import_module(library).ASGITransport)
+def pytest_configure() -> None:
+    wrap_apps_of(TestClient)
+    for library in ("httpx", "httpx2"):
+        if importlib.util.find_spec(library):
+            wrap_apps_of(importlib.import_module(library).ASGITransport)

@@ -13,6 +13,10 @@ from xml.etree import ElementTree as ET
 
 TIMEOUT_S = 280
 
+#: The plugin for :func:`run_suite` that opens a dispatcher around each request. It is copied, never imported here: it
+#: changes the test clients of the process that loads it.
+AROUND_EACH_REQUEST = Path(__file__).with_name("around_each_request.py")
+
 
 class Outcome(StrEnum):
     PASSED = "passed"

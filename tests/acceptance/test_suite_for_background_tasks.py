@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from . import around_each_request, service_with_dispatcher
 from .changed_import import with_import_changed
-from .subprocess_suite import Outcome, SuiteRun, run_suite
+from .subprocess_suite import AROUND_EACH_REQUEST, Outcome, SuiteRun, run_suite
 from .upstream import fetch
 
-SUITE = Path(__file__).parent / "suite_for_background_tasks"
+SUITE = Path(__file__).with_name("suite_for_background_tasks")
+#: Takes the place of the suite's ``service.py``.
+WITH_DISPATCHER = Path(__file__).with_name("service_with_dispatcher.py")
 
 #: As strict as our own tests: a blocked loop fails a test, and so does a warning.
 CONFTEST = """
@@ -83,7 +84,7 @@ def test_it_passes_with_the_import_changed_in_services_with_a_dispatcher(
 ) -> None:
     suite = copy_of_the_suite(tmp_path)
     migrate(suite)
-    shutil.copy(service_with_dispatcher.__file__, suite / "service.py")
+    shutil.copy(WITH_DISPATCHER, suite / "service.py")
 
     run = run_suite(tmp_path, [suite.name], arguments=ARGUMENTS)
 
@@ -94,7 +95,7 @@ def test_it_fails_in_services_with_a_dispatcher_where_nothing_waits_for_the_call
     """So it is the pytest plugin that lets it pass, and the calls are indeed run beside the requests."""
     suite = copy_of_the_suite(tmp_path)
     migrate(suite)
-    shutil.copy(service_with_dispatcher.__file__, suite / "service.py")
+    shutil.copy(WITH_DISPATCHER, suite / "service.py")
 
     run = run_suite(tmp_path, [suite.name], arguments=ARGUMENTS, settings={"WEIGHBRIDGE_WAIT_IN_PROCESS": "false"})
 
@@ -108,7 +109,7 @@ def test_the_tests_of_fastapis_tutorial_pass_with_the_import_changed(
     assert pytestconfig.cache is not None
     fastapi = fetch("fastapi", pytestconfig.cache.mkdir("upstream")).copy_to(tmp_path / "fastapi")
     changed = fastapi.change_import()
-    shutil.copy(around_each_request.__file__, fastapi.root)
+    shutil.copy(AROUND_EACH_REQUEST, fastapi.root)
 
     run = run_suite(
         fastapi.root,

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from . import around_each_request
-from .subprocess_suite import Outcome, SuiteRun, run_suite
+from .subprocess_suite import AROUND_EACH_REQUEST, Outcome, SuiteRun, run_suite
 from .upstream import Upstream, fetch
 
 pytestmark = [pytest.mark.parametrize("package", ["starlette", "fastapi"]), pytest.mark.timeout(600)]
@@ -106,7 +105,7 @@ def run_with_dispatchers(upstream: Upstream, root: Path, *, on_failure: str, onl
     """The migrated tests, each request to an app with a dispatcher open around it."""
     migrated = upstream.copy_to(root)
     assert migrated.change_import()
-    shutil.copy(around_each_request.__file__, root)
+    shutil.copy(AROUND_EACH_REQUEST, root)
     return run_suite(
         root,
         migrated.tests,

@@ -25,8 +25,8 @@ from .happenings import happened, note
 from .service import service
 
 
-@pytest.fixture(autouse=True)
-def charge() -> Any:
+@pytest.fixture
+def charge(tasks_of_this_test_only: None) -> Any:
     """A task that is queued, and a function that stays: what most tests here add."""
 
     @task(durable=True, name="charge")

@@ -110,8 +110,8 @@ def broker() -> Iterator[NotingBroker]:
     broker.close()
 
 
-@pytest.fixture(autouse=True)
-def charge() -> Callable[[int], None]:
+@pytest.fixture
+def charge(tasks_of_this_test_only: None) -> Callable[[int], None]:
     @task(durable=True, name="charge")
     def charge(order: int) -> None: ...
 
