@@ -93,13 +93,21 @@ def test_the_demo_shows_each_call_in_its_lane_and_none_lost_or_double(elsewhere:
     assert list(elsewhere.iterdir()) == []
 
 
+def worker_processes(demo: int) -> list[int]:
+    return [
+        pid
+        for pid, command in descendants(demo).items()
+        if (" worker orders.tasks" in command or "weighbridge.worker.child" in command) and "watchdog.py" not in command
+    ]
+
+
 @pytest.mark.timeout(180)
 def test_calls_that_were_lost_are_named_and_the_demo_fails(elsewhere: Path) -> None:
     with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
         assert eventually(lambda: any(elsewhere.glob("weighbridge-demo-*/runs.jsonl")))
-        for pid, command in descendants(demo.pid).items():
-            if "weighbridge" in command and " worker orders.tasks" in command and "watchdog.py" not in command:
-                os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: len(worker_processes(demo.pid)) >= 2)  # the supervisor and its child
+        for pid in worker_processes(demo.pid):
+            os.kill(pid, signal.SIGKILL)
         output, _ = demo.communicate(timeout=150)
     assert demo.returncode == 1
     assert re.search(r"^by-weight: \d+ accepted and never run$", output, flags=re.MULTILINE), output
