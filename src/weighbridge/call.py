@@ -6,16 +6,23 @@ import math
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from weighbridge.decision import Decision, Lane
 from weighbridge.errors import OptionError
 from weighbridge.task import TaskSpec, is_weight
 
+#: The longest delay or expiry, in seconds: a leap year. Brokers keep times as integers of milliseconds, and what
+#: overflows those would fail in the middle of a write; a call that waits longer belongs into a database.
+LONGEST_S: Final = 366 * 24 * 60 * 60
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """Per-call overrides. ``weight`` in CPU milliseconds; ``delay_s`` and ``expires_s`` in seconds from now."""
+    """Per-call overrides. ``weight`` in CPU milliseconds; ``delay_s`` and ``expires_s`` in seconds from now.
+
+    :meth:`checked` takes at most 366 days for either, and an expiry only after the delay.
+    """
 
     weight: float | None = None
     lane: Lane | None = None
@@ -37,11 +44,20 @@ class CallOptions:
         for option, value in (("delay_s", delay_s), ("expires_s", expires_s)):
             if value is not None and not _is_seconds(value):
                 raise _bad_option(option, value, "give a finite number of seconds > 0")
+            if value is not None and value > LONGEST_S:  # type: ignore[operator]  # _is_seconds has checked it
+                raise _bad_option(option, value, f"give at most {LONGEST_S:,} seconds (366 days)")
         if delay_s is not None and lane == Lane.IN_PROCESS:
             raise OptionError(
                 task="(options)",
                 problem=f"was given delay_s={delay_s!r} with lane='in_process', and only the queue waits",
                 remedy="drop one of the two",
+            )
+        if delay_s is not None and expires_s is not None and expires_s <= delay_s:  # type: ignore[operator]  # as above
+            raise OptionError(
+                task="(options)",
+                problem=f"was given expires_s={expires_s!r} with delay_s={delay_s!r}, and both count from now: "
+                "it would expire before it may start",
+                remedy="give an expires_s greater than delay_s",
             )
         return cls(
             weight=None if weight is None else float(weight),  # type: ignore[arg-type]  # is_weight has checked it
@@ -52,7 +68,8 @@ class CallOptions:
 
 
 def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    # Compared, for math.isfinite raises on an int that is too large for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _bad_option(option: str, value: object, remedy: str) -> OptionError:

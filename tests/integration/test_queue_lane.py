@@ -427,6 +427,38 @@ async def test_a_silence_from_the_start_is_certain(server: EmbeddedServer, names
     assert await in_thread(queued_ids, server.url, namespace) == []
 
 
+async def test_a_call_that_the_server_cannot_write_takes_its_request_along_and_no_other(
+    server: EmbeddedServer, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # No option that add_task takes is as large; it makes the script fail after it has written a part.
+    good, bad = [charges(2) for _ in range(10)], [call_of(charge, uuid4(), delay_s=1e16)]
+    refused: list[EnqueueError] = []
+
+    async def client(calls: list[Call]) -> None:
+        try:
+            await lane.commit(calls)
+        except EnqueueError as error:
+            refused.append(error)
+
+    async with lane_on(connect(server.url, namespace=namespace, timeout_s=5)) as lane:
+        first = charges(1)
+        await lane.commit(first)
+        async with anyio.create_task_group() as group:
+            with frozen(server):
+                for calls in (*good[:5], bad, *good[5:]):
+                    group.start_soon(client, calls)
+                with anyio.fail_after(5):
+                    while lane.waiting < 21:  # noqa: ASYNC110  # the lane has no event for it
+                        await anyio.sleep(0.01)
+        assert lane.available()
+    [error] = refused
+    assert error.unknown
+    assert "answered with an error" in str(error)
+    assert "queue.broker_lost" not in caplog.text
+    stored = await in_thread(queued_ids, server.url, namespace)
+    assert sorted(stored) == sorted(call.id for calls in (first, *good) for call in calls)
+
+
 async def test_those_who_wait_behind_a_silence_are_told_that_nothing_was_written(
     server: EmbeddedServer, namespace: str
 ) -> None:

@@ -19,6 +19,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Protocol
 
 import anyio
+import pika  # type: ignore[import-untyped]  # pika ships no marker of its types
 import pytest
 
 from weighbridge import Dispatcher
@@ -32,6 +33,7 @@ from weighbridge.worker.process import Ending
 from weighbridge.worker.signals import StopSignals, Wish
 
 DEADLINE_S = 30.0
+RABBITMQ_URL = os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672")
 
 TASKS = """
 import asyncio, os, time
@@ -308,6 +310,70 @@ def test_of_several_dispatchers_one_can_be_chosen(service: Service, start: Start
 
     worker.wait_for("worker.ready")
     assert "dispatcher=app:two" in worker.log
+
+
+# -- logs ---------------------------------------------------------------------------------------------------
+
+FAILS = """
+import logging
+import dramatiq
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.stub import StubBroker
+from weighbridge import Dispatcher, task
+from weighbridge.lanes.queue.middleware import default_middleware
+
+
+@task(name="pay", queue="QUEUE", retries=0)
+def pay(card: str) -> None:
+    raise ValueError("declined")
+
+
+class SendOne(dramatiq.Middleware):
+    def after_worker_boot(self, broker, worker):
+        broker.actors["pay"].send("CARD-4242")
+
+
+broker = BROKER
+broker.add_middleware(SendOne())
+dispatcher = Dispatcher(broker=broker)
+"""
+OWN_LOGGING = """
+logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s %(message)s")
+logging.getLogger("pika").setLevel(logging.WARNING)
+logging.getLogger("dramatiq").addHandler(logging.StreamHandler())
+"""
+OTHER_BROKERS = {
+    "StubBroker": "StubBroker(middleware=default_middleware())",
+    "RabbitMQ": f"RabbitmqBroker(url={RABBITMQ_URL!r}, middleware=default_middleware())",
+}
+
+
+@pytest.fixture
+def queue() -> Iterator[str]:
+    """A queue of the test's own, removed from RabbitMQ afterwards."""
+    queue = f"weighbridge-test-{uuid.uuid4().hex}"
+    yield queue
+    connection = pika.BlockingConnection(pika.URLParameters(RABBITMQ_URL))
+    channel = connection.channel()
+    for name in (queue, f"{queue}.DQ", f"{queue}.XQ"):
+        channel.queue_delete(name)
+    connection.close()
+
+
+@pytest.mark.parametrize("broker", OTHER_BROKERS)
+@pytest.mark.parametrize("own_logging", ["", OWN_LOGGING], ids=["default logging", "own logging at DEBUG"])
+def test_no_argument_of_a_failed_call_is_logged_on_any_broker(
+    service: Service, start: StartWorker, queue: str, broker: str, own_logging: str
+) -> None:
+    text = FAILS.replace("BROKER", OTHER_BROKERS[broker]).replace("QUEUE", queue)
+    (service.folder / "fails.py").write_text(text + own_logging, encoding="utf-8")
+
+    worker = start("fails", "--processes", "1")
+
+    wait_until(lambda: "ValueError: declined" in worker.log, what="the failure in the log")
+    worker.stop()
+    assert "Failed to process message pay (" in worker.log
+    assert "4242" not in worker.log
 
 
 # -- children that die --------------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ def test_an_answer_that_refuses_proves_that_nothing_was_written(error: Exception
         redis_errors.TimeoutError("Timeout reading from socket"),
         redis_errors.ConnectionError("Connection closed by server."),
         redis_errors.ConnectionError("Error 111 connecting to OOM-LOADING.example.org. Connection refused."),
-        redis_errors.ResponseError("ERR something that this version does not know"),
+        redis_errors.MovedError("3999 127.0.0.1:6381"),
+        redis_errors.ResponseError("unknown command 'EVALSHA', with args beginning with: "),
         redis_errors.NoPermissionError("The user executing the script can't run this command or subcommand"),
         lost(AMQPConnectionError()),
         lost(NackError([])),
@@ -73,6 +74,22 @@ def test_without_such_an_answer_the_write_is_unknown(error: Exception) -> None:
     failure = unwritten(error, address=ADDRESS)
     assert failure.unknown
     assert not failure.own
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ERR something that this version does not know",
+        "ERR invalid expire time in 'set' command script: f_0, on @user_script:30.",
+        "WRONGTYPE Operation against a key holding the wrong kind of value script: f_0, on @user_script:9.",
+    ],
+)
+def test_an_answer_that_refuses_these_calls_may_leave_some_of_them_and_is_not_worth_a_repetition(text: str) -> None:
+    failure = unwritten(redis_errors.ResponseError(text), address=ADDRESS)
+    assert failure.own
+    assert failure.unknown
+    assert not failure.passing
+    assert text in failure.problem
 
 
 @pytest.mark.parametrize("error", [TypeError("Object of type X is not JSON serializable"), no_queue("default")])

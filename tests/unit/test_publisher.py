@@ -27,6 +27,7 @@ UNKNOWN = Failure(problem="the reply was lost", unknown=True, passing=True)
 REFUSED = Failure(problem="connection refused", unknown=False, passing=True)
 DENIED = Failure(problem="wrong password", unknown=False)
 OWN = Failure(problem="cannot be encoded", unknown=False, own=True)
+HALFWAY = Failure(problem="the server answered with an error", unknown=True, own=True)
 WAITERS = Waiters(timeout_s=10)
 SLOW = Failure(problem="no answer", unknown=False, passing=True, cause=TimeoutError())
 
@@ -98,13 +99,18 @@ def outcome(one: Batch) -> Failure | None:
 
 @contextmanager
 def publishing(
-    writer: Writer, *, timeout_s: float = 10, waiting_limit: int = 100, clock: Callable[[], float] = time.monotonic
+    writer: Writer,
+    *,
+    timeout_s: float = 10,
+    waiting_limit: int = 100,
+    clock: Callable[[], float] = time.monotonic,
+    on_exchange: Callable[[Failure | None], None] = lambda failure: None,
 ) -> Iterator[Publisher]:
     publisher = Publisher(
         writer=writer,
         timeout_s=timeout_s,
         waiting_limit=waiting_limit,
-        on_exchange=lambda failure: None,
+        on_exchange=on_exchange,
         clock=clock,
     )
     publisher.start()
@@ -184,6 +190,55 @@ def test_only_the_request_at_fault_is_refused() -> None:
         assert outcome(bad) == OWN
         assert outcome(other) is None
     assert writer.groups[2:] == [["good"], ["bad", "its neighbour"], ["other"]]
+
+
+def test_a_request_that_makes_the_server_fail_in_the_middle_of_a_group_is_the_only_one_refused() -> None:
+    writer = ScriptedWriter(answer=lambda ids: HALFWAY if "bad" in ids else None)
+    exchanges: list[Failure | None] = []
+    with publishing(writer, on_exchange=exchanges.append) as publisher:
+        with busy(publisher, writer):
+            good, bad, other = batch("good"), batch("bad", "its neighbour"), batch("other")
+            for each in (good, bad, other):
+                publisher.submit(each)
+        assert outcome(good) is None
+        assert outcome(bad) == HALFWAY
+        assert outcome(other) is None
+    assert writer.groups[1:] == [
+        ["good", "bad", "its neighbour", "other"],
+        ["good"],
+        ["bad", "its neighbour"],
+        ["other"],
+    ]
+    assert exchanges == [None, None, None]
+
+
+def test_what_a_group_may_have_written_stays_unknown_when_its_requests_are_refused_one_by_one() -> None:
+    writer = ScriptedWriter(None, HALFWAY, DENIED, DENIED)
+    with publishing(writer) as publisher:
+        with busy(publisher, writer):
+            one, two = batch("a"), batch("b")
+            publisher.submit(one)
+            publisher.submit(two)
+        for each in (one, two):
+            failure = outcome(each)
+            assert failure is not None
+            assert failure.unknown
+            assert failure.problem == "wrong password"
+
+
+def test_a_group_that_may_be_written_is_not_taken_apart_if_its_calls_could_arrive_twice() -> None:
+    class Plain(ScriptedWriter):
+        idempotent = False
+
+    writer = Plain(None, HALFWAY)
+    with publishing(writer) as publisher:
+        with busy(publisher, writer):
+            one, two = batch("a"), batch("b")
+            publisher.submit(one)
+            publisher.submit(two)
+        assert outcome(one) == HALFWAY
+        assert outcome(two) == HALFWAY
+    assert writer.groups == [["first"], ["a", "b"]]
 
 
 # -- bounds and deadlines ------------------------------------------------------------------------------------

@@ -112,8 +112,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
         :param weight: Instead of the declared one, in CPU milliseconds.
         :param lane: ``in_process`` or ``queue``; beats the policy, never a constraint.
-        :param delay_s: Run no sooner than in so many seconds; that means the queue.
-        :param expires_s: Do not start it later than in so many seconds.
+        :param delay_s: Run no sooner than in so many seconds, at most 366 days; that means the queue.
+        :param expires_s: Do not start it later than in so many seconds, at most 366 days; more than ``delay_s``.
         :raises OptionError: for a value that an option cannot have.
         """
         return OptionsView(

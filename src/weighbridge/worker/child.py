@@ -29,7 +29,7 @@ from weighbridge.events import emit
 from weighbridge.settings import Settings
 from weighbridge.task import TaskSpec, registry
 from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Ready, Refused
-from weighbridge.worker.logs import log_to_stderr
+from weighbridge.worker.logs import hide_arguments, log_to_stderr
 from weighbridge.worker.modules import find_dispatcher, import_modules, put_current_directory_first
 from weighbridge.worker.reach import FirstContact
 from weighbridge.worker.running import RunningCalls
@@ -86,6 +86,7 @@ def run(options: ChildOptions, channel: Channel) -> ExitCode:
         channel.send(Refused(reason=str(error)))
         return ExitCode.REFUSED
     log_to_stderr()  # only now, so that a module that configures logging when it is imported goes first
+    hide_arguments(work.broker)
     running = RunningCalls()
     # The first middleware hears of a call's start before all others and of its end after them.
     work.broker.add_middleware(running, before=next((type(each) for each in work.broker.middleware), None))

@@ -1,11 +1,18 @@
-"""How a worker's log lines reach a terminal, unless the service configures logging itself."""
+"""How a worker's log lines reach a terminal, unless the service configures logging itself; and what they keep back."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Final
 
+import dramatiq
+import dramatiq.worker
+
 FORMAT: Final = "%(asctime)s %(levelname)-8s [%(process)d] %(message)s"
+HIDDEN: Final = "(not logged)"
+#: Where Dramatiq's actors log from.
+ACTOR_FILE: Final = inspect.getfile(dramatiq.Actor)
 
 
 def log_to_stderr() -> None:
@@ -19,3 +26,37 @@ def log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format=FORMAT)
     logging.getLogger("dramatiq").setLevel(logging.WARNING)
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+class HiddenArguments(logging.Filter):
+    """Lets every record pass, and takes the argument values out of what Dramatiq logs.
+
+    A message becomes its task and its id, and the arguments that an actor says it has received a fixed text.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record, for every handler that gets it after this."""
+        if isinstance(record.args, tuple):
+            by_actor = record.pathname == ACTOR_FILE
+            record.args = tuple(_without_values(each, by_actor=by_actor) for each in record.args)
+        return True
+
+
+def hide_arguments(broker: dramatiq.Broker) -> None:
+    """Keep argument values out of the log lines of Dramatiq's workers and of the broker's actors.
+
+    The filters stand on the loggers, not on handlers, so they work however a service configures logging.
+    """
+    queues = broker.get_declared_queues() | broker.get_declared_delay_queues()
+    threads = ["WorkerThread", *(f"ConsumerThread({queue})" for queue in queues)]
+    loggers = [logging.getLogger(f"{dramatiq.worker.__name__}.{thread}") for thread in threads]
+    loggers += [actor.logger for actor in broker.actors.values()]
+    for logger in loggers:
+        if not any(isinstance(each, HiddenArguments) for each in logger.filters):
+            logger.addFilter(HiddenArguments())
+
+
+def _without_values(value: object, *, by_actor: bool) -> object:
+    if isinstance(value, dramatiq.Message | dramatiq.MessageProxy):
+        return f"{value.actor_name} ({value.message_id})"
+    return HIDDEN if by_actor and isinstance(value, tuple | dict) else value

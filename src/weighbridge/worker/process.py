@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Final, Self
 from weighbridge.worker.control import Channel, ChildOptions, ExitCode, Message
 
 CHILD_MODULE: Final = "weighbridge.worker.child"
+#: Dramatiq's own variable for how many messages of a queue a process holds; set by the user, it is left alone.
+PREFETCH: Final = "dramatiq_queue_prefetch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,14 @@ class Ending:
 
     def __str__(self) -> str:
         return f"exit code {self.code}" if self.signal is None else self.signal
+
+
+def _environment(options: ChildOptions) -> dict[str, str]:
+    """This process's, with Dramatiq told to fetch no more messages of a queue than there are threads to run them.
+
+    It fetches twice as many otherwise, and a short call waits behind a long one while another process is idle.
+    """
+    return {PREFETCH: str(options.threads), **os.environ}
 
 
 class ChildProcess:
@@ -58,6 +69,7 @@ class ChildProcess:
                     [sys.executable, "-P", "-m", CHILD_MODULE, options.to_json(), str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
+                    env=_environment(options),
                     # Out of reach of the terminal's Ctrl-C, together with all the programs that tasks start.
                     start_new_session=True,
                 )

@@ -30,7 +30,7 @@ class Failure:
     """Why calls were not accepted.
 
     ``unknown``: they may be in the queue all the same. ``passing``: the same write may succeed a moment
-    later. ``own``: the calls of this write are at fault, not the broker, so other calls may be accepted.
+    later. ``own``: calls of this write are at fault, not the broker, so other calls may be accepted.
     """
 
     problem: str
@@ -90,6 +90,10 @@ _CLASSES: Final[tuple[tuple[type[Exception], str], ...]] = (
 #: Redis 6 wraps the error of a command in a script: "ERR Error running script (…): @user_script:3: -OOM …".
 _CODE: Final = re.compile(rf"(?:^|[-\s])({'|'.join(_REFUSALS)})\b")
 
+#: In errors without a code of their own that any other write would meet too: a permission that is missed in the
+#: middle of a script (Redis 6), a command that this server does not have.
+_OF_THE_SERVER: Final = ("executing the script", "unknown command", "Unknown Redis command")
+
 
 def is_brokers(error: BaseException) -> bool:
     """Whether the exchange with the broker failed, and not something that was given to it."""
@@ -114,6 +118,9 @@ def unwritten(error: BaseException, *, address: str) -> Failure:
     refusal = _refusal(error)
     if refusal is not None:
         return Failure(problem=_problem(error, refusal, address), unknown=False, passing=refusal.passing, cause=error)
+    if _refuses_the_calls(error):
+        problem = f"the broker at {address} answered with an error, after it may have written a part ({_shown(error)})"
+        return Failure(problem=problem, unknown=True, own=True, cause=error)
     if is_brokers(error):
         problem = f"the broker at {address} did not confirm the write ({_shown(error)})"
         return Failure(problem=problem, unknown=True, passing=True, cause=error)
@@ -135,6 +142,12 @@ def _refusal(error: BaseException) -> _Refusal | None:
             return _REFUSALS["NOAUTH" if "required" in text else name]
     code = _CODE.search(text) if isinstance(error, ResponseError) else None
     return None if code is None else _REFUSALS[code[1]]
+
+
+def _refuses_the_calls(error: BaseException) -> bool:
+    """Whether the server lives, and carried the write out until something in these calls stopped it."""
+    # redis-py's subclasses tell of the server, its users and its cluster.
+    return type(error) is ResponseError and not any(text in str(error) for text in _OF_THE_SERVER)
 
 
 def _problem(error: BaseException, refusal: _Refusal, address: str) -> str:

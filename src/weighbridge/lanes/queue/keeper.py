@@ -20,7 +20,7 @@ KEEPER_WAITS: Final = "queue.keeper_waits"
 KEEPER_FAILED: Final = "queue.keeper_failed"
 
 #: Seconds between two looks for delayed messages that were written without waking a reader. Each costs the server
-#: one command, of the two a second that an idle queue may cost it.
+#: one command, of the two a second that an idle queue may cost it for each worker process.
 WATCH_S: Final = 2.0
 #: Seconds between two tries while the server is away.
 RETRY_S: Final = 0.5

@@ -166,11 +166,11 @@ class Publisher:
             if failure is None:
                 self._end(group, None)
                 return
-            if failure.own and len(group) > 1:
-                for batch in group:  # one of them is at fault, and the others are not to suffer for it
-                    self._write([batch], earlier)
-                return
             failure = failure.after(earlier)
+            if failure.own and len(group) > 1 and (self._writer.idempotent or not failure.unknown):
+                for batch in group:  # one of them is at fault, and the others are not to suffer for it
+                    self._write([batch], failure)
+                return
             # What refuses at once is not asked again, unless it may have taken the calls before it refused.
             again = failure.passing and (failure.unknown or failure.timed_out)
             if not (again and self._writer.idempotent):

@@ -2,6 +2,9 @@
 
 An entry of the stream has the field ``m`` (a message as Dramatiq encodes it), or ``wake`` (it only wakes a reader).
 Scripts check who holds an entry before they touch it, so a worker whose lease another has taken changes nothing.
+
+A script stops at a command that the server refuses (a permission is missing, a key has another type), and what it has
+done by then stands. So what follows from a message is written before the message is taken away.
 """
 
 from __future__ import annotations
@@ -78,8 +81,13 @@ local now = now_ms()
 redis.call('DEL', KEYS[3])
 local due = redis.call('ZRANGE', KEYS[2], '-inf', string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, ARGV[1])
 for _, body in ipairs(due) do
-  redis.call('XADD', KEYS[1], '*', 'm', body)
+  local at = redis.call('ZSCORE', KEYS[2], body)
   redis.call('ZREM', KEYS[2], body)
+  local added = redis.pcall('XADD', KEYS[1], '*', 'm', body)
+  if added.err then
+    redis.call('ZADD', KEYS[2], at, body)
+    error(added.err)
+  end
 end
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 if #first == 0 then return {#due} end
@@ -97,8 +105,6 @@ _FINISH: Final = (
     + _OWNS
     + """
 if not owns(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then return 0 end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.call('XDEL', KEYS[1], ARGV[3])
 local rest = 5
 for _ = 1, tonumber(ARGV[4]) do
   write(KEYS[1], KEYS[2], KEYS[3], ARGV[rest + 1], tonumber(ARGV[rest]), 0)
@@ -115,6 +121,8 @@ if #ARGV > rest then
   redis.call('ZADD', KEYS[4], died, id)
   redis.call('PEXPIRE', KEYS[4], ttl)
 end
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+redis.call('XDEL', KEYS[1], ARGV[3])
 return 1
 """
 )
@@ -188,9 +196,9 @@ return math.max(0, waiting) + redis.call('ZCOUNT', KEYS[2], '-inf', string.forma
 # Gives 0 if the letter is gone or another by now: then nothing was changed.
 _REVIVE: Final = """
 if redis.call('HGET', KEYS[3], 'body') ~= ARGV[2] then return 0 end
+redis.call('XADD', KEYS[1], '*', 'm', ARGV[3])
 redis.call('DEL', KEYS[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('XADD', KEYS[1], '*', 'm', ARGV[3])
 return 1
 """
 

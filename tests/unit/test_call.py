@@ -1,0 +1,45 @@
+"""The options of one call: what each may be, and which do not go together."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+
+from weighbridge.call import LONGEST_S, CallOptions
+from weighbridge.decision import Lane
+from weighbridge.errors import OptionError
+
+
+def test_seconds_up_to_the_limit_are_taken() -> None:
+    options = CallOptions.checked(delay_s=LONGEST_S - 1, expires_s=LONGEST_S)
+
+    assert options == CallOptions(delay_s=366 * 24 * 3600 - 1, expires_s=366 * 24 * 3600)
+
+
+@pytest.mark.parametrize("option", ["delay_s", "expires_s"])
+@pytest.mark.parametrize("value", [LONGEST_S + 0.5, 1e16, 10**400], ids=["just over", "far over", "no float"])
+def test_more_seconds_than_a_broker_can_keep_are_refused_with_the_limit(option: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=rf"was given {option}=\d.*; give at most 31,622,400 seconds \(366 days\)"):
+        CallOptions.checked(**{option: value})
+
+
+@pytest.mark.parametrize("option", ["delay_s", "expires_s"])
+@pytest.mark.parametrize("value", [0, -1, math.inf, math.nan, True, "60"])
+def test_what_is_no_number_of_seconds_is_refused(option: str, value: Any) -> None:
+    message = f"was given {option}={value!r}; give a finite number of seconds > 0"
+    with pytest.raises(OptionError, match=re.escape(message)):
+        CallOptions.checked(**{option: value})
+
+
+@pytest.mark.parametrize("expires_s", [59, 60])
+def test_a_call_that_would_expire_before_it_may_start_is_refused(expires_s: float) -> None:
+    with pytest.raises(OptionError, match=rf"expires_s={expires_s} with delay_s=60, .* it would expire before it may"):
+        CallOptions.checked(delay_s=60, expires_s=expires_s)
+
+
+def test_a_delay_in_process_is_refused() -> None:
+    with pytest.raises(OptionError, match="only the queue waits"):
+        CallOptions.checked(delay_s=60, lane=Lane.IN_PROCESS)
