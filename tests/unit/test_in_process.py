@@ -341,3 +341,23 @@ async def test_a_task_that_cancels_itself_is_reported_and_stops_no_other_call(ca
 
     assert ran == ["follows"]
     assert "in_process.call_cancelled task=cancels" in caplog.text
+
+
+async def test_a_task_that_exits_ends_only_itself(caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[str] = []
+
+    def exits() -> None:
+        raise SystemExit(3)
+
+    async def exits_async() -> None:
+        raise SystemExit(3)
+
+    async def follows() -> None:
+        ran.append("follows")
+
+    async with lane() as opened:
+        await start(opened, call(exits), call(exits_async), call(follows)).wait()
+
+    assert ran == ["follows"]
+    assert "in_process.call_failed task=exits call_id" in caplog.text
+    assert "in_process.call_failed task=exits_async call_id" in caplog.text

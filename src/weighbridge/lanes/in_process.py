@@ -200,18 +200,20 @@ class InProcessLane:
         for attempt in range(retries + 1):
             try:
                 await self._attempt(call)
-            except Exception as error:  # noqa: BLE001  # a task may raise anything, and it touches no other call
-                if attempt == retries:
+            except anyio.get_cancelled_exc_class() as error:
+                if self._starter is None:  # closing has cancelled it
+                    raise
+                # The task cancelled itself; to the event loop that would look like a success.
+                emit(logger, CALL_CANCELLED, level=logging.ERROR, error=error, **_about(call))
+                return
+            except KeyboardInterrupt:  # meant for the process
+                raise
+            except BaseException as error:  # noqa: BLE001  # a task may raise anything, even exit: only its own call ends
+                if attempt == retries or not isinstance(error, Exception):
                     emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **_about(call))
                     return
                 emit(logger, CALL_RETRIED, level=logging.WARNING, error=error, attempt=attempt + 1, **_about(call))
                 await anyio.sleep(_backoff_s(call, attempt))
-            except anyio.get_cancelled_exc_class() as error:
-                if self._starter is None:  # closing has cancelled it
-                    raise
-                # The task cancelled itself; to the task group that would look like a success.
-                emit(logger, CALL_CANCELLED, level=logging.ERROR, error=error, **_about(call))
-                return
             else:
                 return
 
