@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("weighbridge.dispatcher")
 
 BROKER_UNREACHABLE: Final = "dispatcher.broker_unreachable"
-
 P = ParamSpec("P")
 
 
@@ -95,11 +94,17 @@ class Dispatcher:
             raise DispatcherError(problem="the dispatcher is open already", remedy="open it once, in one lifespan")
         self._check_tasks(self._policy)
         async with AsyncExitStack() as stack:
+            self._stack = stack  # a second opening meanwhile is refused
+            stack.callback(self._forget)
             queue = await self._open_queue(stack)
             in_process = await self._open_in_process(stack)
             token = anyio.lowlevel.current_token()
             readings = LiveReadings(
-                in_process=in_process, queue=queue, queues=_queues, clock=time.monotonic, token=token
+                in_process=in_process,
+                queue=queue,
+                queues=lambda: {spec.queue for spec in registry},
+                clock=time.monotonic,
+                token=token,
             )
             stack.callback(readings.stop)
             readings.watch(reads_of(self._policy))
@@ -128,16 +133,16 @@ class Dispatcher:
             self._dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
         return self
 
+    def _forget(self) -> None:
+        self._dispatch = self._readings = self._stack = None
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         stack = self._stack
         if stack is None:
             raise NotOpenError(problem="the dispatcher is not open", remedy="leave it once, where it was entered")
-        try:
-            return await stack.__aexit__(kind, error, traceback)
-        finally:
-            self._dispatch = self._readings = self._stack = None
+        return await stack.__aexit__(kind, error, traceback)
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[Mapping[str, Any]]:  # noqa: ARG002  # Starlette's signature
@@ -289,10 +294,6 @@ async def _report_unreachable(queue: QueueLane) -> None:
         await anyio.to_thread.run_sync(queue.ping, abandon_on_cancel=True)
     except BrokerError as error:
         emit(logger, BROKER_UNREACHABLE, level=logging.ERROR, problem=error)
-
-
-def _queues() -> set[str]:
-    return {spec.queue for spec in registry}
 
 
 def _new_id() -> str:

@@ -376,3 +376,15 @@ async def test_where_several_are_open_a_stand_alone_facade_asks_which(broker: Me
             tasks.add_task(charge)
 
     assert broker.queued == ["charge"]
+
+
+def test_a_gate_whose_dispatcher_was_never_opened_is_said_at_each_request(caplog: pytest.LogCaptureFixture) -> None:
+    app = FastAPI(dependencies=[Dispatcher().gate])
+
+    @app.post("/")
+    async def create(tasks: BackgroundTasks) -> None:
+        tasks.add_task(note, "called")
+
+    assert TestClient(app).post("/").status_code == 200
+    assert "background.dispatcher_not_open" in caplog.text
+    assert happened == ["called"]

@@ -6,6 +6,7 @@ import fastapi
 import pytest
 from fastapi import FastAPI, WebSocket
 from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
 
 from weighbridge import BackgroundTasks, Dispatcher, task
 
@@ -15,9 +16,9 @@ from .happenings import happened, note
 pytestmark = pytest.mark.anyio
 
 
-async def visit(app: FastAPI) -> None:
+async def visit(app: FastAPI, *more: Message) -> None:
     """Serve one websocket as a server does: until the app is done with it. A test client would cancel it."""
-    sent: list[Message] = [{"type": "websocket.connect"}]
+    sent: list[Message] = [{"type": "websocket.connect"}, *more]
 
     async def receive() -> Message:
         return sent.pop(0)
@@ -99,3 +100,27 @@ async def test_without_a_dispatcher_they_run_too() -> None:
     await visit(app)
 
     assert happened == ["websocket.accept", "websocket.close", "called"]
+
+
+async def test_a_client_that_closes_ends_the_handler_and_its_calls_are_accepted(
+    broker: MemoryBroker,
+) -> None:
+    @task(durable=True)
+    def charge() -> None: ...
+
+    dispatcher = Dispatcher(broker=broker)
+    app = FastAPI(dependencies=[dispatcher.gate])
+
+    @app.websocket("/")
+    async def handler(socket: WebSocket, tasks: BackgroundTasks) -> None:
+        await socket.accept()
+        tasks.add_task(charge)
+        tasks.add_task(note, "called")
+        while True:
+            await socket.receive_text()  # raises WebSocketDisconnect when the client has closed
+
+    async with dispatcher:
+        with pytest.raises(WebSocketDisconnect):
+            await visit(app, {"type": "websocket.disconnect", "code": 1000})
+        assert happened == ["websocket.accept", "called"]
+    assert broker.queued == ["charge"]

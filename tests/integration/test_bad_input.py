@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 from fastapi import FastAPI, Request
@@ -22,6 +23,7 @@ from weighbridge.errors import (
     ConstraintError,
     DeclarationError,
     DispatcherError,
+    EnqueueError,
     NotOpenError,
     OptionError,
     PolicyError,
@@ -380,6 +382,62 @@ def test_a_call_that_may_run_here_does_so_when_the_broker_certainly_has_it_not(n
         response = client.post("/")
 
     assert (response.status_code, response.json(), RAN) == (200, "queue", [3])
+
+
+@pytest.mark.parametrize(("gives_up", "status"), [(False, 503), (True, 200)])
+def test_an_early_commit_that_failed_is_not_answered_with_success_unless_it_is_given_up(
+    nobody_listens: str, gives_up: bool, status: int
+) -> None:
+    @task(weight=100)
+    def heavy() -> None: ...
+
+    dispatcher = Dispatcher(broker_url=nobody_listens)
+    app = FastAPI(lifespan=dispatcher.lifespan, dependencies=[dispatcher.gate])
+
+    @app.post("/")
+    async def create(tasks: BackgroundTasks) -> None:
+        tasks.add_task(heavy)
+        with pytest.raises(EnqueueError):
+            await tasks.commit()
+        if gives_up:
+            tasks.discard()
+
+    with TestClient(app) as client:
+        assert client.post("/").status_code == status
+
+
+class LosesReplies(StubBroker):
+    """Takes the first message, and its answer never arrives; then it refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[str] = []
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        if self.taken:
+            raise ConnectionRefusedError
+        self.taken.append(message.actor_name)
+        raise TimeoutError
+
+
+async def test_after_a_lost_answer_a_call_never_runs_here_beside_its_message() -> None:
+    RAN.clear()
+
+    @task(weight=100, on_unavailable="run_here", name="tests.render")
+    def render() -> None:
+        RAN.append(1)
+
+    broker = LosesReplies()
+    async with Dispatcher(broker=broker) as dispatcher:
+        tasks = BackgroundTasks(dispatcher=dispatcher)
+        tasks.add_task(render)
+        for _ in range(2):
+            with pytest.raises(EnqueueError) as caught:
+                await tasks.commit()
+            assert caught.value.unknown
+        await dispatcher.join()
+
+    assert (broker.taken, RAN) == (["tests.render"], [])
 
 
 # -- tasks and dispatchers ----------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-import uuid
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from types import TracebackType
@@ -18,14 +16,13 @@ from weighbridge.background.abandoned import NOT_RUN, abandon
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask
 from weighbridge.background.options_view import OptionsView
-from weighbridge.background.unavailable import for_request
+from weighbridge.background.unavailable import for_request, interrupted
+from weighbridge.background.undispatched import call_without_dispatcher
 from weighbridge.call import Call, CallOptions, Ticket
-from weighbridge.chooser import Chooser
 from weighbridge.decision import Lane
-from weighbridge.dispatch import Dispatch, DispatchSource, new_call, only_open_dispatch
+from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
 from weighbridge.errors import CommittedError, UnavailableError
 from weighbridge.events import emit
-from weighbridge.task import registry
 
 logger: Final = logging.getLogger("weighbridge.background")
 
@@ -34,6 +31,7 @@ COMMITTED_LATE: Final = "background.committed_after_response"
 P = ParamSpec("P")
 
 _NO_OPTIONS: Final = CallOptions()
+_NO_FAILURE: Final = Exception("no commit has failed")
 
 
 class State(StrEnum):
@@ -83,6 +81,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self._queued: list[Call] = []
         self._accepted: list[Call] = []
         self._state = State.OPEN
+        self._failure: Exception = _NO_FAILURE
         self._started = False
         self._takes_staying = False
 
@@ -128,9 +127,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         if self._dispatch is not None:
             call, weight = self._dispatch.call(func, args, kwargs, options)
         else:
-            call, weight = new_call(
-                _without_dispatcher, func, args, kwargs, options, new_id=_new_id, clock=time.monotonic
-            )
+            call, weight = call_without_dispatcher(func, args, kwargs, options)
         decision = call.decision
         if decision.lane is Lane.QUEUE:
             if self._takes_staying:
@@ -138,6 +135,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             self._queued.append(call)
         else:
             self.tasks.append(CallTask(call))
+        if self._state is not State.OPEN and not self._takes_staying:
+            raise _too_late(func)  # a thread of the endpoint's own was overtaken by the commit
         return Ticket(id=call.id, lane=decision.lane, reason=decision.reason, weight=weight)
 
     # -- the commit point -----------------------------------------------------------------------------------
@@ -145,14 +144,16 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     async def commit(self) -> None:
         """Accept all calls now, all or none; after it no call can be added. Again: does nothing.
 
-        Not cancellable while it lasts (``enqueue_timeout_s`` bounds it). After a failure it may be called again:
-        then it tries again.
+        Not cancellable while it lasts (``enqueue_timeout_s`` bounds it). After a refusal it may be called again. Not
+        where calls may be in the queue: a second try could put them there twice, or beside a run in process.
 
         :raises EnqueueError: if the broker did not take the queued calls; no in-process call will run.
         :raises LaneFullError: if a lane has no room.
         """
         if self._state is State.COMMITTED:
             return
+        if isinstance(self._failure, UnavailableError) and self._failure.unknown:
+            raise self._failure
         if self._state in (State.DISCARDED, State.COMMITTING):
             raise CommittedError(action="commit()", remedy="commit once, from one place")
         dispatch = self._dispatch
@@ -163,18 +164,22 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         staying = [] if self.runs_like_starlette else [self._call_of(task) for task in self.tasks]
         try:
             self._accepted = await dispatch.commit(self._queued, staying)
+        except UnavailableError as error:
+            self._fail(for_request(error))
+            raise self._failure from error
         except BaseException as error:
-            self._state = State.FAILED
-            if isinstance(error, UnavailableError):
-                raise for_request(error) from error
+            self._fail(error if isinstance(error, Exception) else interrupted(self._queued))
             raise
         self._state = State.COMMITTED
 
+    def _fail(self, failure: Exception) -> None:
+        self._state, self._failure = State.FAILED, failure
+
     async def commit_at_gate(self) -> None:
-        """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette may still be added to: there a
-        streaming response adds calls while it streams, and FastAPI runs them from its own list.
-        """
-        if self._state in (State.OPEN, State.FAILED):  # an early commit that failed is tried again, or there is no 2xx
+        """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette still takes a stream's calls."""
+        if self._state is State.FAILED:  # an early commit failed and was not given up: there is no 2xx
+            raise self._failure
+        if self._state is State.OPEN:
             await self.commit()
             self._takes_staying = self.runs_like_starlette
 
@@ -285,7 +290,6 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
 
 _IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)
-_without_dispatcher: Final = Chooser(registry=registry, policy=None)
 
 
 def _too_late(func: Callable[..., Any]) -> CommittedError:
@@ -294,7 +298,3 @@ def _too_late(func: Callable[..., Any]) -> CommittedError:
         remedy="add calls before the response starts; what a streaming endpoint adds while it streams needs "
         "dispatcher.tasks()",
     )
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())

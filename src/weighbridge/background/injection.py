@@ -12,6 +12,7 @@ sent. That is where FastAPI closes its function-scoped dependencies. Two ways le
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -23,9 +24,15 @@ from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from fastapi import Depends
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Scope
+from starlette.websockets import WebSocketDisconnect
 
 from weighbridge.background.facade import BackgroundTasks
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
+from weighbridge.events import emit
+
+logger: Final = logging.getLogger("weighbridge.background")
+
+NOT_OPEN: Final = "background.dispatcher_not_open"
 
 FUNCTION_STACK: Final = "fastapi_function_astack"
 REQUEST_STACK: Final = "fastapi_inner_astack"
@@ -87,7 +94,7 @@ def _provider_on_stacks(source: DispatchSource | None) -> Provider:
 
 async def _commit(facade: BackgroundTasks, scope: Scope, *exit_details: *ExitDetails) -> None:
     _, error, _ = exit_details
-    if error is not None:
+    if error is not None and not isinstance(error, WebSocketDisconnect):
         facade.discard()
         return
     await facade.commit_at_gate()
@@ -105,6 +112,8 @@ async def _hand_over(facade: BackgroundTasks, scope: Scope, *exit_details: *Exit
     _, error, _ = exit_details
     if not facade.pending:
         return
+    if isinstance(error, WebSocketDisconnect):
+        error = None  # the client has closed, which is how most handlers of a websocket end
     client_left = not isinstance(error, Exception) or isinstance(error, OSError | ClientDisconnect)
     if error is not None and (facade.runs_like_starlette or not client_left):
         facade.discard()
@@ -116,7 +125,7 @@ async def _hand_over(facade: BackgroundTasks, scope: Scope, *exit_details: *Exit
 # -- on public generators -----------------------------------------------------------------------------------
 
 
-def _provider_on_generators(source: DispatchSource | None) -> Provider:
+def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa: C901  # dependencies within one another
     # Dependencies are defaults here: FastAPI could not resolve an annotation that names a local function.
     async def handed_over(
         connection: HTTPConnection, outer: FastAPIBackgroundTasks
@@ -146,6 +155,10 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:
         facade, is_first = found
         try:
             yield facade
+        except WebSocketDisconnect:  # as in _commit
+            if is_first:
+                await facade.commit_at_gate()
+            raise
         except BaseException:
             facade.discard()
             raise
@@ -177,6 +190,8 @@ def _new_facade(scope: Scope, source: DispatchSource | None, outer: FastAPIBackg
 
 def _dispatch_for(scope: Scope, source: DispatchSource | None) -> Dispatch | None:
     if source is not None:
+        if source.dispatch is None:
+            emit(logger, NOT_OPEN, level=logging.WARNING, remedy="FastAPI(lifespan=dispatcher.lifespan)")
         return source.dispatch
     published = scope.get("state", {}).get(STATE)
     if published is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
 
+from weighbridge.call import Call
 from weighbridge.errors import EnqueueError, LaneFullError, UnavailableError
 
 #: Tells a client, in a word, whether the queued calls may be in the queue: ``no`` or ``unknown``.
 ENQUEUED_HEADER = "Weighbridge-Enqueued"
+RETRY_AFTER_S = 1.0
 
 
 class _UnavailableResponseError(UnavailableError, HTTPException):
@@ -46,6 +49,17 @@ class QueueUnavailableError(_UnavailableResponseError, EnqueueError):
 
 class FullLaneError(_UnavailableResponseError, LaneFullError):
     """503: as many calls wait as the bound of a lane allows."""
+
+
+def interrupted(calls: Sequence[Call]) -> UnavailableError:
+    """What is known of calls whose commit was cancelled while the broker was asked."""
+    error = EnqueueError(
+        problem="the commit was cancelled while the broker was asked",
+        tasks=[call.name for call in calls],
+        unknown=True,
+        retry_after_s=RETRY_AFTER_S,
+    )
+    return for_request(error)
 
 
 def for_request(error: UnavailableError) -> UnavailableError:
