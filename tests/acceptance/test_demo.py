@@ -26,7 +26,7 @@ def is_alive(pid: int) -> bool:
 
 def descendants(pid: int) -> dict[int, str]:
     """All processes below a process, whatever session they are in, with their command lines."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
     rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
     found: dict[int, str] = {}
     while more := {

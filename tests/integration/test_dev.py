@@ -51,7 +51,7 @@ def is_alive(pid: int) -> bool:
 
 def descendants(pid: int) -> set[int]:
     """All processes below a process, whatever session they are in."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
     parents = {int(child): int(parent) for child, parent in map(str.split, listed.stdout.splitlines())}
     found: set[int] = set()
     while more := {child for child, parent in parents.items() if parent in found | {pid}} - found:
@@ -222,7 +222,7 @@ def test_an_app_that_cannot_listen_ends_all_with_its_status() -> None:
 def test_a_server_that_dies_ends_all() -> None:
     with dev("shop:app", "--port", "0") as running:
         running.wait_until_up()
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True)
+        listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True)
         (server,) = [
             int(line.split()[0])
             for line in listed.stdout.splitlines()

@@ -80,7 +80,7 @@ def test_a_port_is_on_loopback_only_and_asks_for_the_password() -> None:
 
 def test_the_password_does_not_stand_in_the_list_of_processes() -> None:
     with EmbeddedServer.start(tcp=True) as server:
-        listed = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True).stdout
         password = server.url.partition("@")[0].rpartition(":")[2]
         assert len(password) > 10
         assert password not in listed
