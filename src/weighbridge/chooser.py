@@ -166,7 +166,9 @@ class Chooser:
         if type(func) is not FunctionType:
             return target_of(func, self._registry)
         target = self._targets.get(func)
-        if target is None or target.spec is not self._registry.of(func):  # it may have been declared since
+        spec = self._registry.of(func)
+        # It may have been declared since, or have lost its name to a later declaration.
+        if target is None or target.spec is not spec or (spec and self._registry.get(spec.name) is not spec):
             target = self._targets[func] = target_of(func, self._registry)
         return target
 

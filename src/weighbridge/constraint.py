@@ -68,6 +68,9 @@ def target_of(func: Callable[..., Any], registry: Registry) -> Target:
     """
     spec = registry.of(func)
     if spec is not None:
+        displaced = _displaced(spec, registry)
+        if displaced is not None:
+            return displaced
         return Target(name=spec.name, spec=spec, is_async=spec.is_async, constraint=constraint_of(spec))
     inner = _declared_inside(func, registry)
     if inner is None:
@@ -89,6 +92,20 @@ def target_of(func: Callable[..., Any], registry: Registry) -> Target:
         )
     constraint = Constraint.to(Lane.IN_PROCESS, rule="cannot_cross", reason=obstacle)
     return Target(name=inner.name, spec=inner, is_async=inner.is_async, constraint=constraint)
+
+
+def _displaced(spec: TaskSpec, registry: Registry) -> Target | None:
+    """The target of a task whose name belongs to another function by now: a worker would run that one."""
+    holder = registry.get(spec.name)
+    if holder is None or holder is spec or holder.func.__code__ == spec.func.__code__:
+        return None  # the same function declared anew, by a factory or a reload, is found by its name all the same
+    obstacle = "lost its name to a later declaration, which a worker would run instead; give one another name"
+    if spec.durable:
+        raise DeclarationError(
+            task=spec.name, problem=f"is durable, so it must be queued, and it {obstacle}", remedy="with @task(name=…)"
+        )
+    constraint = Constraint.to(Lane.IN_PROCESS, rule="cannot_cross", reason=obstacle)
+    return Target(name=spec.name, spec=spec, is_async=spec.is_async, constraint=constraint)
 
 
 def constraint_of(spec: TaskSpec) -> Constraint | None:

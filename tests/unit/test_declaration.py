@@ -250,3 +250,31 @@ def test_a_partial_of_a_task_stays_and_keeps_its_name() -> None:
     assert target.name == "tests.module_level"
     assert target.constraint is not None
     assert target.constraint.lane is Lane.IN_PROCESS
+
+
+def test_a_task_whose_name_a_later_declaration_took_does_not_run_as_that_one() -> None:
+    def declared(kind: str, *, durable: bool) -> Callable[..., Any]:
+        if kind == "first":
+
+            @task(durable=durable)
+            def job() -> str:
+                return "first"
+
+        else:
+
+            @task(durable=durable)
+            def job() -> str:
+                return "second"
+
+        return job
+
+    light, _ = declared("first", durable=False), declared("second", durable=False)
+    target = target_of(light, registry)
+    assert target.constraint is not None
+    assert target.constraint.lane is Lane.IN_PROCESS
+    assert "lost its name to a later declaration" in target.constraint.reason
+
+    charge, latest = declared("first", durable=True), declared("second", durable=True)
+    with pytest.raises(DeclarationError, match="lost its name to a later declaration"):
+        target_of(charge, registry)
+    assert target_of(latest, registry).constraint is not None

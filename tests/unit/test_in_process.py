@@ -361,3 +361,14 @@ async def test_a_task_that_exits_ends_only_itself(caplog: pytest.LogCaptureFixtu
     assert ran == ["follows"]
     assert "in_process.call_failed task=exits call_id" in caplog.text
     assert "in_process.call_failed task=exits_async call_id" in caplog.text
+
+
+async def test_closing_leaves_nobody_waiting_for_a_chain_that_did_not_start() -> None:
+    async def sleeps() -> None:
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group, lane(drain_timeout_s=0.05, running_limit=1) as opened:
+            start(opened, call(sleeps))
+            group.start_soon(start(opened, call(sleeps), call(sleeps)).wait)
+            await anyio.lowlevel.checkpoint()

@@ -11,7 +11,8 @@ from weighbridge.background import injection as _injection
 from weighbridge.background.options_view import OptionsView
 
 if TYPE_CHECKING:
-    # A type checker sees the class: it may be called, subclassed and used in isinstance().
+    # A type checker sees the class, since it refuses to call an alias. At run time it is one: for isinstance() there is
+    # Starlette's BackgroundTasks, and a subclass as an annotation is FastAPI's to instantiate, as it is of its own.
     from weighbridge.background.facade import BackgroundTasks
 else:
     # FastAPI makes its own class for an annotation that is a subclass of its own, so ours comes as a dependency.

@@ -47,6 +47,12 @@ class Chain:
             self._finished = self._finished or anyio.Event()
             await self._finished.wait()
 
+    def give_up(self) -> None:
+        """None of its calls will run: nobody waits for them any longer."""
+        self.calls.clear()
+        if self._finished is not None:
+            self._finished.set()
+
     def end_first(self) -> None:
         """The first call has ended."""
         self.calls.popleft()
@@ -241,6 +247,7 @@ class InProcessLane:
         for pool in (self._threads, self._tasks):
             for chain in pool.chains:
                 taken.extend(chain.calls)
+                chain.give_up()
             pool.chains.clear()
         self._waiting -= len(taken)
         return taken
