@@ -28,7 +28,8 @@ def shape_obstacle(func: Callable[..., Any]) -> str | None:
 def _function_obstacle(func: FunctionType) -> str | None:
     if func.__name__ == "<lambda>":
         return "is a lambda, and a worker cannot find it by name; use def"
-    if func.__closure__:
+    # A function of a module that a decorator has wrapped has cells too, and they are there wherever it is imported.
+    if func.__closure__ and "<locals>" in func.__qualname__:
         names = ", ".join(func.__code__.co_freevars)
         return f"closes over {names}, which a worker does not have; pass what it needs as arguments"
     if func.__module__ == MAIN:

@@ -46,7 +46,7 @@ async def test_a_lane_that_is_asked_for_never_beats_a_constraint(broker: MemoryB
     def undeclared() -> None: ...
 
     async with Dispatcher(broker=broker) as dispatcher, dispatcher.tasks() as tasks:
-        for func, lane in ((warm, "queue"), (undeclared, "queue"), (charge, "in_process")):
+        for func, lane in ((warm, Lane.QUEUE), (undeclared, Lane.QUEUE), (charge, Lane.IN_PROCESS)):
             with pytest.raises(ConstraintError, match=rf"{func.__name__}.*options\(lane='{lane}'\)"):
                 tasks.options(lane=lane).add_task(func)
 

@@ -54,6 +54,7 @@ async def create(report: UUID, tasks: BackgroundTasks) -> dict[str, str]:
     tasks.add_task(render, report, dpj=300)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     tasks.options(lane="queue").add_task(render, report)
     tasks.options(delay_s=5, expires_s=60).add_task(render, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    tasks.options(lane="quene")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     tasks.options(delay="5")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await tasks.commit()
     return {"task": ticket.id, "lane": ticket.lane, "reason": ticket.reason}

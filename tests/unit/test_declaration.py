@@ -35,6 +35,20 @@ def spec_of(func: Callable[..., Any]) -> TaskSpec:
     return spec
 
 
+def logged(func: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return wrapper
+
+
+@task(name="tests.decorated", durable=True)
+@logged
+def decorated(number: int) -> int:
+    return number + 1
+
+
 @task(name="tests.module_level", weight=Weight.MEDIUM)
 def module_level(number: int) -> int:
     return number + 1
@@ -278,3 +292,11 @@ def test_a_task_whose_name_a_later_declaration_took_does_not_run_as_that_one() -
     with pytest.raises(DeclarationError, match="lost its name to a later declaration"):
         target_of(charge, registry)
     assert target_of(latest, registry).constraint is not None
+
+
+def test_a_decorator_below_the_declaration_crosses_with_its_function() -> None:
+    target = target_of(decorated, registry)
+
+    assert target.constraint is not None
+    assert target.constraint.lane is Lane.QUEUE
+    assert spec_of(decorated).codec.encode((3,), {}) == ([3], {})

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self
+from typing import Any, Final, Literal, ParamSpec, Self
 
 import anyio.from_thread
 from fastapi import BackgroundTasks as FastAPIBackgroundTasks
@@ -103,7 +103,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self,
         *,
         weight: float | None = None,
-        lane: Lane | str | None = None,
+        lane: Lane | Literal["in_process", "queue"] | None = None,
         delay_s: float | None = None,
         expires_s: float | None = None,
     ) -> OptionsView:
