@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import dramatiq
 import pytest
 import redis
+from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Retries
 
 from weighbridge.embedded import EmbeddedServer
@@ -88,3 +89,43 @@ def test_a_delayed_message_that_cannot_be_taken_out_is_not_put_in_again_and_agai
         assert len(runs) == 1
         forbid(root)
         eventually(lambda: len(runs) == 2)
+
+
+def test_a_delayed_message_is_not_lost_where_nothing_can_be_written(server: EmbeddedServer) -> None:
+    root = redis.Redis.from_url(server.url)
+    forbid(root, "xadd", "zadd")
+    client = redis.Redis.from_url(server.url, username="worker", password="any")
+    queue = StreamsBroker(client=client, middleware=[])._queue("default")
+    root.zadd(KEYS.delayed, {"body": 1})
+
+    with pytest.raises(redis.ResponseError, match="can't run this command"):
+        queue.promote()
+
+    assert root.zrange(KEYS.delayed, 0, -1, withscores=True) == [(b"body", 1)]
+    client.close()
+
+
+def test_an_end_that_the_server_refuses_is_logged_once(
+    server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = redis.Redis.from_url(server.url)
+    forbid(root, "hset")
+    client = redis.Redis.from_url(server.url, username="worker", password="any")
+    broker = StreamsBroker(client=client, middleware=[])
+    broker.declare_queue("default")
+    consumer = broker.consume("default", timeout=10_000)
+    broker.enqueue(dramatiq.Message[None](queue_name="default", actor_name="f", args=(), kwargs={}, options={}))
+    message = next(consumer)
+    assert message is not None
+
+    for _ in range(3):
+        with pytest.raises(ConnectionClosed, match="can't run this command"):
+            consumer.nack(message)
+
+    [record] = [each for each in caplog.records if getattr(each, "event", None) == "queue.end_refused"]
+    assert record.levelname == "ERROR"
+    assert "can't run this command" in record.getMessage()
+    assert DeadLetters(root, "weighbridge").list() == ()
+    consumer.close()
+    broker.close()
+    client.close()

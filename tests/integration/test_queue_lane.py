@@ -119,6 +119,11 @@ def queued_ids(url: str, namespace: str, queue: str = "charges") -> list[str]:
     return [dramatiq.Message.decode(fields[b"m"]).message_id for _, fields in entries if b"m" in fields]
 
 
+def set_key(url: str, key: str) -> None:
+    with admin(url) as client:
+        client.set(key, "no sorted set")
+
+
 async def in_thread(func: Callable[..., Any], *args: Any) -> Any:
     return await anyio.to_thread.run_sync(lambda: func(*args))
 
@@ -430,8 +435,9 @@ async def test_a_silence_from_the_start_is_certain(server: EmbeddedServer, names
 async def test_a_call_that_the_server_cannot_write_takes_its_request_along_and_no_other(
     server: EmbeddedServer, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # No option that add_task takes is as large; it makes the script fail after it has written a part.
-    good, bad = [charges(2) for _ in range(10)], [call_of(charge, uuid4(), delay_s=1e16)]
+    # A key of another type makes the script fail at the delayed call, after it has written a part.
+    good, bad = [charges(2) for _ in range(10)], [call_of(charge, uuid4(), delay_s=60)]
+    await in_thread(set_key, server.url, f"{namespace}:{{charges}}:delayed")
     refused: list[EnqueueError] = []
 
     async def client(calls: list[Call]) -> None:

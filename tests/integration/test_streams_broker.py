@@ -265,6 +265,25 @@ def test_a_message_that_a_missing_permission_kept_out_is_written_when_it_is_writ
     client.close()
 
 
+def test_a_message_is_not_written_where_it_cannot_be_marked(own_bench: Bench) -> None:
+    own_bench.client.acl_setuser("web", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-set"])
+    message = own_bench.recorder(own_bench.broker()).message(1)
+    client = redis.Redis.from_url(own_bench.url, username="web", password="any")
+    broker = StreamsBroker(client=client, namespace=own_bench.namespace, middleware=[])
+
+    with pytest.raises(redis.ResponseError, match="can't run this command"):
+        broker.enqueue_many([(message, None)])
+
+    assert own_bench.stream() == []
+    client.close()
+
+
+def test_a_mark_lives_as_long_as_a_write_may_be_repeated_whatever_the_delay(bench: Bench) -> None:
+    message = bench.recorder(bench.broker()).send_with_options(args=(1,), delay=3_600_000)
+
+    assert 100 < bench.client.ttl(bench.keys.mark(message.message_id, 0)) <= 120
+
+
 def test_errors_of_the_server_come_out_of_a_write_as_they_are() -> None:
     broker = StreamsBroker(client=no_server(), middleware=[])
     message = dramatiq.Message[None](queue_name="default", actor_name="f", args=(), kwargs={}, options={})
@@ -467,6 +486,42 @@ def test_a_retry_is_written_once_if_the_answer_to_its_acknowledgement_was_lost(b
     assert len(bench.stream()) == 1
 
 
+@pytest.mark.parametrize("command", ["xack", "xdel"])
+@pytest.mark.parametrize("delay", [0, 60_000])
+def test_a_retry_is_written_once_however_often_the_server_refuses_to_take_its_message_away(
+    own_bench: Bench, command: str, delay: int
+) -> None:
+    client = own_bench.client
+    client.acl_setuser("worker", enabled=True, nopass=True, keys=["*"], commands=["+@all", f"-{command}"])
+    own_bench.recorder(own_bench.broker()).send(1)
+    broker = StreamsBroker(
+        client=redis.Redis.from_url(own_bench.url, username="worker", password="any"),
+        namespace=own_bench.namespace,
+        middleware=[],
+    )
+    broker.declare_queue("default")
+    consumer = broker.consume("default", timeout=10_000)
+    message = fetched(consumer)
+    message.options["retries"] = 1
+    broker.enqueue(again(message), delay=delay)
+
+    for _ in range(3):
+        with pytest.raises(ConnectionClosed):
+            consumer.ack(message)
+        due: Any = client.zrange(own_bench.keys.delayed, 0, -1)
+        for entry in due:  # as if it became due meanwhile
+            client.zrem(own_bench.keys.delayed, entry)
+            client.xadd(own_bench.keys.stream, {"m": entry})
+    client.acl_setuser("worker", commands=["+@all"])
+    consumer.ack(message)
+
+    [(_, fields)] = own_bench.stream()
+    assert dramatiq.Message.decode(fields[b"m"]).options == {"retries": 1}
+    consumer.close()
+    broker.close()
+    broker.client.close()
+
+
 def test_a_task_may_enqueue_its_own_message_again(bench: Bench) -> None:
     broker = bench.broker(CurrentMessage())
 
@@ -652,7 +707,25 @@ time.sleep(600)
     broker.join("default", timeout=5_000)
 
 
-def test_the_end_of_a_run_whose_lease_was_lost_changes_nothing(bench: Bench) -> None:
+def test_a_success_ends_the_message_even_after_its_lease_was_lost(bench: Bench) -> None:
+    broker, other = bench.broker(lease_s=0.3), bench.broker(lease_s=0.3)
+    bench.recorder(broker).send(1)
+    loser, winner = bench.consumer(broker), bench.consumer(other)
+    lost = fetched(loser)
+    broker.close()  # from here on its leases are not renewed, as if the task held the interpreter
+    taken = fetched(winner)
+
+    loser.ack(lost)
+
+    assert bench.stream() == []
+    assert bench.held() == []
+    taken.options["retries"] = 1
+    other.enqueue(again(taken))
+    winner.ack(taken)
+    assert bench.stream() == []  # the second run was in vain, and is not retried
+
+
+def test_a_failure_after_its_lease_was_lost_changes_nothing(bench: Bench) -> None:
     broker, other = bench.broker(lease_s=0.3), bench.broker(lease_s=0.3)
     bench.recorder(broker).send(1)
     loser = bench.consumer(broker)

@@ -20,7 +20,7 @@ KEEPER_WAITS: Final = "queue.keeper_waits"
 KEEPER_FAILED: Final = "queue.keeper_failed"
 
 #: Seconds between two looks for delayed messages that were written without waking a reader. Each costs the server
-#: one command, of the two a second that an idle queue may cost it for each worker process.
+#: one command, of the two a second that one idle queue may cost it for each worker process.
 WATCH_S: Final = 2.0
 #: Seconds between two tries while the server is away.
 RETRY_S: Final = 0.5
@@ -147,7 +147,8 @@ class Keeper(threading.Thread):
         lost = {entry_id for entry_id in lost if entry_id in watched.leases}
         lost = {entry_id for entry_id in lost if not watched.leases.is_settling(entry_id)}
         for entry_id in lost - watched.lost:
-            # Another worker runs it again. The run here goes on, and its end will change nothing.
+            # Another worker runs it again. The run here goes on: its failure will change nothing, its
+            # success ends the call.
             emit(
                 logger,
                 LEASE_LOST,

@@ -10,7 +10,8 @@ key                                 type        life
 ``<ns>:{<queue>}:stream``           stream      stays: messages that can be fetched, and those fetched and not done
 ``<ns>:{<queue>}:delayed``          sorted set  stays: messages by the time they are due (server's clock, ms)
 ``<ns>:{<queue>}:wake``             string      stays: there while an entry that wakes a reader is under way
-``<ns>:{<queue>}:mark:<id>:<n>``    string      TTL: the n-th attempt of a message was written
+``<ns>:{<queue>}:mark:<id>:<n>``    string      TTL: the n-th attempt of a message was written; with an entry's id
+                                                (``entry-…``): the n-th message that follows from its end was
 ``<ns>:{<queue>}:dead``             sorted set  TTL: ids of dead letters by the time of their death (ms)
 ``<ns>:{<queue>}:letter:<id>``      hash        TTL: one dead letter
 ==================================  ==========  ===============================================================
@@ -24,6 +25,9 @@ from typing import Final
 
 from weighbridge.errors import QueueNameError
 
+#: Seconds for which a write is remembered: twice the longest ``enqueue_timeout_s``, in which it may be repeated.
+#: The end of a run is repeated every few seconds until it succeeds, and each time renews the marks of what follows.
+MARKER_TTL_S: Final = 120.0
 #: The consumer group: all workers of a queue share its messages.
 GROUP: Final = "workers"
 #: Ends of the keys that have no TTL. Their number is bounded by the number of queues.
@@ -74,6 +78,10 @@ class QueueKeys:
     def mark(self, message_id: str, attempt: int) -> str:
         """Says that this attempt of a message was written, so that a repeated write does nothing."""
         return f"{self.namespace}:{{{self.queue}}}:mark:{message_id}:{attempt}"
+
+    def follow_up_mark(self, entry_id: str, number: int) -> str:
+        """Says that this message was written, of those that follow from the end of an entry."""
+        return f"{self.namespace}:{{{self.queue}}}:mark:entry-{entry_id}:{number}"
 
     def letter(self, letter_id: str) -> str:
         """One dead letter."""

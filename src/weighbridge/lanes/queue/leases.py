@@ -16,6 +16,7 @@ class _Lease:
     message_id: str | None = None
     follow_ups: list[Write] = field(default_factory=list)
     settling: bool = False
+    refused: bool = False
 
 
 class Leases:
@@ -93,6 +94,15 @@ class Leases:
                 return []
             lease.settling = True
             return list(lease.follow_ups)
+
+    def refuse(self, entry_id: str) -> bool:
+        """The server has refused the end of this entry; ``True`` for the first time."""
+        with self._settled:
+            lease = self._held.get(entry_id)
+            first = lease is None or not lease.refused
+            if lease is not None:
+                lease.refused = True
+            return first
 
     def wait_for_room(self, limit: int, *, timeout_s: float) -> int:
         """How many more entries may be held; waits until there is room for one, or for ``timeout_s`` seconds."""

@@ -1,10 +1,12 @@
 """What the server does in one step: Lua of our own, each script all or nothing, timed by the server's clock.
 
 An entry of the stream has the field ``m`` (a message as Dramatiq encodes it), or ``wake`` (it only wakes a reader).
-Scripts check who holds an entry before they touch it, so a worker whose lease another has taken changes nothing.
+Scripts check who holds an entry before they write what follows from it or give it back, so a worker whose lease
+another has taken does neither. A run that succeeded ends its entry whoever holds it.
 
 A script stops at a command that the server refuses (a permission is missing, a key has another type), and what it has
-done by then stands. So what follows from a message is written before the message is taken away.
+done by then stands. So what follows from a message is written before the message is taken away, and a mark keeps a
+repeated script from writing it again.
 """
 
 from __future__ import annotations
@@ -36,12 +38,31 @@ local function write(stream, delayed, wake, body, delay, watch)
 end
 """
 
+# The mark comes first, so that nothing is written if marks are refused. It is taken back by the command that has just
+# been allowed if the write is refused, since a repeated write must not take the message for written.
+_WRITE_ONCE: Final = (
+    _WRITE
+    + """
+local function write_once(mark, ttl, stream, delayed, wake, body, delay, watch)
+  local written = redis.call('GET', mark) == '1'
+  redis.call('SET', mark, 1, 'PX', ttl)
+  if written then return 0 end
+  local ok, refusal = pcall(write, stream, delayed, wake, body, delay, watch)
+  if not ok then
+    redis.call('SET', mark, 0, 'PX', ttl)
+    error(refusal, 0)
+  end
+  return 1
+end
+"""
+)
+
 _OWNS: Final = """
 local function owns(stream, group, consumer, id)
   local pending = redis.pcall('XPENDING', stream, group, id, id, 1, consumer)
   if pending.err then
     if string.find(pending.err, 'NOGROUP', 1, true) then return false end
-    error(pending.err)
+    error(pending.err, 0)
   end
   return #pending > 0
 end
@@ -49,23 +70,18 @@ end
 
 # KEYS: stream, delayed, wake of each queue; then a mark for each message.
 # ARGV: number of queues, watch ms, TTL of marks ms; then for each message: queue (from 1), delay ms, body.
-# Gives the number of messages that were not there yet. The mark comes after its message: if the server refuses
-# something in between (a permission is missing), a repeated write must not take the message for written.
+# Gives the number of messages that were not there yet.
 _ENQUEUE: Final = (
     _CLOCK
-    + _WRITE
+    + _WRITE_ONCE
     + """
-local queues, watch, ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local queues, watch, ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local written = 0
 for i = 1, #KEYS - 3 * queues do
   local queue = 3 * (tonumber(ARGV[3 * i + 1]) - 1)
   local delay = tonumber(ARGV[3 * i + 2])
-  local mark = KEYS[3 * queues + i]
-  if redis.call('EXISTS', mark) == 0 then
-    write(KEYS[queue + 1], KEYS[queue + 2], KEYS[queue + 3], ARGV[3 * i + 3], delay, watch)
-    redis.call('SET', mark, 1, 'PX', string.format('%.0f', ttl + math.max(delay, 0)))
-    written = written + 1
-  end
+  local stream, delayed, wake = KEYS[queue + 1], KEYS[queue + 2], KEYS[queue + 3]
+  written = written + write_once(KEYS[3 * queues + i], ttl, stream, delayed, wake, ARGV[3 * i + 3], delay, watch)
 end
 return written
 """
@@ -81,12 +97,11 @@ local now = now_ms()
 redis.call('DEL', KEYS[3])
 local due = redis.call('ZRANGE', KEYS[2], '-inf', string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, ARGV[1])
 for _, body in ipairs(due) do
-  local at = redis.call('ZSCORE', KEYS[2], body)
-  redis.call('ZREM', KEYS[2], body)
-  local added = redis.pcall('XADD', KEYS[1], '*', 'm', body)
-  if added.err then
-    redis.call('ZADD', KEYS[2], at, body)
-    error(added.err)
+  local added = redis.call('XADD', KEYS[1], '*', 'm', body)
+  local removed = redis.pcall('ZREM', KEYS[2], body)
+  if type(removed) == 'table' then  -- refused: it must not be added again at each look
+    redis.call('XDEL', KEYS[1], added)
+    error(removed.err, 0)
   end
 end
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
@@ -95,35 +110,38 @@ return {#due, first[2], string.format('%.0f', math.max(0, tonumber(first[2]) - n
 """
 )
 
-# KEYS: stream, delayed, wake, dead, letter.
-# ARGV: group, consumer, entry, number of follow-ups; for each: delay ms, body; then, for a dead letter:
-# its id, its TTL ms, fields and values.
-# Gives 1, or 0 if the entry is not this consumer's any more: then nothing was changed.
+# KEYS: stream, delayed, wake; a mark for each follow-up; then, for a dead letter: dead, letter.
+# ARGV: group, consumer, entry, TTL of marks ms, number of follow-ups; for each: delay ms, body; then, for a dead
+# letter: its id, its TTL ms, fields and values.
+# Gives 1, or 0 if the entry is not this consumer's any more: then nothing was written, and the entry was taken away
+# only if nothing was to be written. The letter's fields come after its line in the index, and the entry's body goes
+# before its lease: where the server stops this, there is no letter half written and no message that runs again.
 _FINISH: Final = (
     _CLOCK
-    + _WRITE
+    + _WRITE_ONCE
     + _OWNS
     + """
-if not owns(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then return 0 end
-local rest = 5
-for _ = 1, tonumber(ARGV[4]) do
-  write(KEYS[1], KEYS[2], KEYS[3], ARGV[rest + 1], tonumber(ARGV[rest]), 0)
+local held = owns(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+if not held and #ARGV > 5 then return 0 end
+local follow_ups, rest = tonumber(ARGV[5]), 6
+for i = 1, follow_ups do
+  write_once(KEYS[3 + i], ARGV[4], KEYS[1], KEYS[2], KEYS[3], ARGV[rest + 1], tonumber(ARGV[rest]), 0)
   rest = rest + 2
 end
 if #ARGV > rest then
   local id, ttl, now = ARGV[rest], tonumber(ARGV[rest + 1]), now_ms()
   local died = string.format('%.0f', now)
-  redis.call('DEL', KEYS[5])
-  redis.call('HSET', KEYS[5], 'died_ms', died)
-  for i = rest + 2, #ARGV, 2 do redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 1]) end
-  redis.call('PEXPIRE', KEYS[5], ttl)
-  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('%.0f', now - ttl))
-  redis.call('ZADD', KEYS[4], died, id)
-  redis.call('PEXPIRE', KEYS[4], ttl)
+  local dead, letter = KEYS[4 + follow_ups], KEYS[5 + follow_ups]
+  redis.call('ZREMRANGEBYSCORE', dead, '-inf', string.format('%.0f', now - ttl))
+  redis.call('ZADD', dead, died, id)
+  redis.call('PEXPIRE', dead, ttl)
+  redis.call('DEL', letter)
+  redis.call('HSET', letter, 'died_ms', died, unpack(ARGV, rest + 2))
+  redis.call('PEXPIRE', letter, ttl)
 end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])
-return 1
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+return held and 1 or 0
 """
 )
 
@@ -156,8 +174,8 @@ for i = 3, #ARGV do
       redis.call('XADD', KEYS[1], '*', unpack(entry[2]))
       back = back + 1
     end
-    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
     redis.call('XDEL', KEYS[1], ARGV[i])
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
   end
 end
 return back

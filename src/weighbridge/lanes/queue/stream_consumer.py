@@ -25,6 +25,7 @@ logger: Final = logging.getLogger("weighbridge.queue")
 
 TAKEN_OVER: Final = "queue.taken_over"
 DEAD_LETTER: Final = "queue.dead_letter"
+END_REFUSED: Final = "queue.end_refused"
 
 
 class StreamConsumer(dramatiq.Consumer):
@@ -191,10 +192,16 @@ class StreamConsumer(dramatiq.Consumer):
             )
 
     def _end(self, entry_id: str, *, letter: Letter | None) -> bool:
-        """Settle an entry on the server, then here; nothing changes there if another worker has it by now."""
+        """Settle an entry on the server, then here. What follows is written only if this worker still has it."""
         repeated = self._leases.is_settling(entry_id)
         follow_ups = self._leases.settle(entry_id)
-        done = self._queue.finish(entry_id, follow_ups=follow_ups, letter=letter)
+        try:
+            done = self._queue.finish(entry_id, follow_ups=follow_ups, letter=letter)
+        except redis.ResponseError as error:
+            if self._leases.refuse(entry_id):  # Dramatiq's worker repeats this until it succeeds
+                problem = f"{type(error).__name__}: {error}"
+                emit(logger, END_REFUSED, level=logging.ERROR, queue=self._queue.name, entry=entry_id, problem=problem)
+            raise
         self._leases.release([entry_id])
         if follow_ups:
             self._keeper.look(self._queue.name, in_s=min(write.delay_ms for write in follow_ups) / 1000)

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import redis
 
-from weighbridge.lanes.queue.keys import GROUP, QueueKeys, queues_key
+from weighbridge.lanes.queue.keys import GROUP, MARKER_TTL_S, QueueKeys, queues_key
 from weighbridge.lanes.queue.scripts import Scripts
 from weighbridge.lanes.queue.stream_message import Entry
 
@@ -99,14 +99,16 @@ class StreamQueue:
     def finish(self, entry_id: str, *, follow_ups: Sequence[Write] = (), letter: Letter | None = None) -> bool:
         """Take a done entry away, and write what follows from it, in one step.
 
-        ``False`` if another consumer has taken the entry over: then nothing is changed, and nothing is written.
+        ``False`` if this consumer does not hold the entry any more. Then nothing is written; an entry from which
+        something would follow is left to whoever holds it, and one from which nothing does is taken away from them.
         """
-        keys = self._set_keys
-        args: list[str | bytes | int] = [GROUP, self.consumer, entry_id, len(follow_ups)]
-        for write in follow_ups:
+        keys = list(self._set_keys)
+        args: list[str | bytes | int] = [GROUP, self.consumer, entry_id, int(MARKER_TTL_S * 1000), len(follow_ups)]
+        for number, write in enumerate(follow_ups):
+            keys.append(self.keys.follow_up_mark(entry_id, number))
             args += (write.delay_ms, write.body)
         if letter is not None:
-            keys = [*keys, self.keys.dead, self.keys.letter(letter.id)]
+            keys += (self.keys.dead, self.keys.letter(letter.id))
             args += (letter.id, letter.ttl_ms)
             for name, value in letter.fields.items():
                 args += (name, value)

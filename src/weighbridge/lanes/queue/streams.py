@@ -16,7 +16,7 @@ from dramatiq.errors import QueueJoinTimeout, QueueNotFound
 
 from weighbridge.errors import BrokerError
 from weighbridge.lanes.queue.keeper import WATCH_S, Keeper
-from weighbridge.lanes.queue.keys import QueueKeys
+from weighbridge.lanes.queue.keys import MARKER_TTL_S, QueueKeys
 from weighbridge.lanes.queue.leases import Leases
 from weighbridge.lanes.queue.patient_client import PatientClient
 from weighbridge.lanes.queue.scripts import Scripts
@@ -24,8 +24,6 @@ from weighbridge.lanes.queue.stream_consumer import StreamConsumer
 from weighbridge.lanes.queue.stream_message import attempt_of
 from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
 
-#: Seconds for which a write is remembered: ten times the longest ``enqueue_timeout_s``, in which one may be repeated.
-MARKER_TTL_S: Final = 600.0
 #: Seconds between two looks of :meth:`StreamsBroker.join`, which is for tests.
 JOIN_INTERVAL_S: Final = 0.01
 
@@ -42,7 +40,8 @@ class StreamsBroker(dramatiq.Broker):
 
     *Fetching.* A worker holds a message for ``lease_s`` seconds of the server's clock and renews that every third of
     it, so a message is offered again at most ``1.2 * lease_s`` after its worker was killed (a second of block time
-    more if all others are busy). A worker that has lost its lease changes nothing by ending its run.
+    more if all others are busy). A worker that has lost its lease writes neither a retry nor a dead letter; its success
+    ends the message all the same.
 
     *Retries.* A message that this process holds and that is enqueued again is written in the one step that ends the
     run: so a retry is neither lost nor doubled if the server is away, and :meth:`enqueue` then does no I/O.
