@@ -52,6 +52,7 @@ def check_tasks(registry: Registry, policy: Policy, *, has_broker: bool) -> None
         if Lane.QUEUE in lanes_of(spec, policy) and not has_broker:
             raise BrokerNotConfiguredError(
                 problem=f"task {spec.name!r} could be queued, and no broker is configured",
-                remedy="set WEIGHBRIDGE_BROKER_URL (redis://…, amqp://…), or keep it here: declare it shares_memory, "
-                "or use the policy 'all-in-process' (a durable task always needs a broker)",
+                remedy="to develop, run `weighbridge dev MODULE:app`; to test, set WEIGHBRIDGE_POLICY=all-in-process "
+                "(a durable task needs a broker all the same); in production, set WEIGHBRIDGE_BROKER_URL "
+                "(redis://…, amqp://…)",
             )

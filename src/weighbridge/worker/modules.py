@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Final
 
 from weighbridge.dispatcher import Dispatcher
-from weighbridge.errors import ModuleError, SeveralDispatchersError
+from weighbridge.errors import ModuleError, SeveralDispatchersError, WeighbridgeError
 
 DOTTED_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -30,6 +30,7 @@ def import_modules(names: Iterable[str]) -> list[ModuleType]:
     """Import each module.
 
     :raises ModuleError: for the first that cannot be imported, with what happened and where.
+    :raises WeighbridgeError: as the module's own use of this package raised it.
     """
     return [_import(name) for name in names]
 
@@ -100,6 +101,8 @@ def _import(name: str) -> ModuleType:
                 module=name, problem=f"is not found from {Path.cwd()}", remedy=_alternatives(name)
             ) from error
         raise _failed(name, error) from error
+    except WeighbridgeError:
+        raise  # a setting, a policy or a declaration: it says by itself what is wrong and what to do
     except (Exception, SystemExit) as error:
         raise _failed(name, error) from error
 

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from weighbridge.errors import ModuleError, SettingsError
+from weighbridge.worker.modules import import_modules
+
+NAME = "weighbridge_test_module"
+
+
+@pytest.fixture
+def module_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield tmp_path / f"{NAME}.py"
+    sys.modules.pop(NAME, None)
+
+
+def test_a_wrong_setting_in_a_module_is_said_as_such_and_not_as_a_fault_of_the_module(
+    module_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module_file.write_text("from weighbridge import Dispatcher\ndispatcher = Dispatcher()\n")
+    monkeypatch.setenv("WEIGHBRIDGE_BROKR_URL", "redis://localhost")
+
+    with pytest.raises(SettingsError, match=r"^setting WEIGHBRIDGE_BROKR_URL is not a setting; did you mean"):
+        import_modules([NAME])
+
+
+def test_any_other_error_of_a_module_is_framed_with_its_place(module_file: Path) -> None:
+    module_file.write_text("\n1 / 0\n")
+
+    with pytest.raises(ModuleError, match=rf"cannot be imported \(.*{NAME}\.py, line 2\): ZeroDivisionError"):
+        import_modules([NAME])
