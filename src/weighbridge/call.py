@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any, Final
 from weighbridge.decision import Decision, Lane
 from weighbridge.errors import OptionError
 from weighbridge.task import TaskSpec, is_weight
+
+#: Encoded arguments: positional ones, and those by keyword.
+Payload = tuple[list[Any], dict[str, Any]]
 
 #: The longest delay or expiry, in seconds: a leap year. Brokers keep times as integers of milliseconds, and what
 #: overflows those would fail in the middle of a write; a call that waits longer belongs into a database.
@@ -76,6 +80,19 @@ def _bad_option(option: str, value: object, remedy: str) -> OptionError:
     return OptionError(task="(options)", problem=f"was given {option}={value!r}", remedy=remedy)
 
 
+#: The first bits of a UUID's fourth group are fixed (RFC 9562, section 4.1).
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
+def new_call_id() -> str:
+    """A random UUID (version 4) as text: what ``str(uuid.uuid4())`` gives, for a third of the time.
+
+    Random bytes of the system, so that processes that were forked from one another never agree.
+    """
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """What ``add_task`` answers: the call's id, its lane, the reason for it, its weight in CPU milliseconds."""
@@ -88,7 +105,10 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Call:
-    """One accepted ``add_task``, on its way to its lane. ``added_at_s`` is on the clock of the dispatcher."""
+    """One ``add_task``, weighed and decided, on its way to its lane.
+
+    ``added_at_s`` is on the clock of its chooser; ``payload`` holds the encoded arguments of a call that is queued.
+    """
 
     id: str
     name: str
@@ -100,5 +120,6 @@ class Call:
     decision: Decision
     context: Context
     added_at_s: float
+    weight: float = 0.0
     options: CallOptions = CallOptions()
-    payload: tuple[list[Any], dict[str, Any]] | None = None
+    payload: Payload | None = None

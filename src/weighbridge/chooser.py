@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextvars import copy_context
 from types import FunctionType
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
-from weighbridge.call import CallOptions
+from weighbridge.call import Call, CallOptions, Payload, new_call_id
 from weighbridge.constraint import Constraint, Target, target_of
 from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
 from weighbridge.errors import (
@@ -27,8 +28,6 @@ from weighbridge.task import Registry, TaskSpec
 logger: Final = logging.getLogger("weighbridge.chooser")
 
 ARGUMENTS_WOULD_NOT_CROSS: Final = "chooser.arguments_would_not_cross"
-
-Payload = tuple[list[Any], dict[str, Any]]
 
 _NO_OPTIONS: Final = CallOptions()
 _UNREAD_IN_PROCESS: Final = InProcessReading()
@@ -62,16 +61,6 @@ class Readings(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A call that was weighed: its target and weight, the decision, and the encoded arguments if it is queued."""
-
-    target: Target
-    weight: float
-    decision: Decision
-    payload: Payload | None
-
-
 class Chooser:
     """Chooses a lane for each call. Stateless but for its policy, and for what it remembers of functions.
 
@@ -86,12 +75,17 @@ class Chooser:
         readings: Readings | None = None,
         has_queue: bool = False,
         arguments_check: ArgumentsCheck = ArgumentsCheck.OFF,
+        new_id: Callable[[], str] = new_call_id,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._readings = readings
         self._has_queue = has_queue
         self._arguments_check = arguments_check
+        self._new_id = new_id
+        self._clock = clock
         self._targets: WeakKeyDictionary[Callable[..., Any], Target] = WeakKeyDictionary()
+        self._targets_revision = registry.revision
         self._policy: Policy | None = None
         self._reads: frozenset[str] | None = frozenset()
         if policy is not None:
@@ -118,8 +112,8 @@ class Chooser:
         kwargs: Mapping[str, Any] | None = None,
         *,
         options: CallOptions = _NO_OPTIONS,
-    ) -> Choice:
-        """Weigh a call and choose its lane; encode its arguments if that is the queue.
+    ) -> Call:
+        """Make a call: weigh it and choose its lane; encode its arguments if that is the queue. On any thread.
 
         :raises DeclarationError: if the function's declaration cannot be obeyed as given.
         :raises WeightError: if its weight function fails.
@@ -146,7 +140,21 @@ class Chooser:
             payload = None
             if self._arguments_check is not ArgumentsCheck.OFF and target.constraint is None and spec is not None:
                 self._check_arguments(spec, args, kwargs)
-        return Choice(target=target, weight=weight, decision=decision, payload=payload)
+        return Call(
+            id=self._new_id(),
+            name=target.name,
+            func=func,
+            args=args,
+            kwargs=kwargs,
+            spec=spec,
+            is_async=target.is_async,
+            decision=decision,
+            context=copy_context(),
+            added_at_s=self._clock(),
+            weight=weight,
+            options=options,
+            payload=payload,
+        )
 
     def explain(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Decision:
         """The decision that :meth:`choose` would obey now; nothing is accepted, and no queue is needed."""
@@ -162,14 +170,18 @@ class Chooser:
         return self._target(spec.func).constraint
 
     def _target(self, func: Callable[..., Any]) -> Target:
-        """What is known of a function. Of plain functions it is remembered, for as long as they live."""
+        """What is known of a function; of a plain one it is remembered, until a task is declared."""
         if type(func) is not FunctionType:
             return target_of(func, self._registry)
-        target = self._targets.get(func)
-        spec = self._registry.of(func)
-        # It may have been declared since, or have lost its name to a later declaration.
-        if target is None or target.spec is not spec or (spec and self._registry.get(spec.name) is not spec):
-            target = self._targets[func] = target_of(func, self._registry)
+        revision = self._registry.revision
+        if revision != self._targets_revision:
+            # In this order: another thread may see the first without the second, and then forgets once more.
+            self._targets = WeakKeyDictionary()
+            self._targets_revision = revision
+        targets = self._targets  # what this thread learned of an older revision goes where nobody looks any more
+        target = targets.get(func)
+        if target is None:
+            target = targets[func] = target_of(func, self._registry)
         return target
 
     def _decide(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
 
-from weighbridge.call import Call, CallOptions
+from weighbridge.call import Call
 from weighbridge.chooser import Chooser
 from weighbridge.errors import EnqueueError, SeveralDispatchersError, UnavailableError
 from weighbridge.events import emit
-from weighbridge.lanes.in_process import Chain, InProcessLane
+from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.settings import OnFailure
 from weighbridge.task import OnUnavailable
 
@@ -30,7 +30,7 @@ RAN_HERE: Final = "dispatch.ran_here"
 class Dispatch:
     """An open dispatcher: its chooser and its two lanes.
 
-    :meth:`call` may be used from any thread; the rest belongs to the loop that opened the dispatcher, and ``token``
+    ``chooser`` may be used from any thread; the rest belongs to the loop that opened the dispatcher, and ``token``
     leads other threads there.
     """
 
@@ -42,8 +42,6 @@ class Dispatch:
         queue: QueueLane | None,
         on_failure: OnFailure,
         wait_in_process: bool,
-        new_id: Callable[[], str],
-        clock: Callable[[], float],
         token: anyio.lowlevel.EventLoopToken,
     ) -> None:
         self.chooser = chooser
@@ -51,45 +49,38 @@ class Dispatch:
         self.queue = queue
         self.runs_like_starlette = on_failure is OnFailure.STOP
         self.wait_in_process = wait_in_process
-        self._new_id = new_id
-        self._clock = clock
         self.token = token
+        #: As the lane's methods of these names: start accepted calls as one chain, and give back their room.
+        self.hand_over = in_process.hand_over
+        self.release = in_process.release
 
-    def call(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], options: CallOptions
-    ) -> tuple[Call, float]:
-        """The weighed and decided call, and its weight. Raises what :meth:`Chooser.choose` raises."""
-        return new_call(self.chooser, func, args, kwargs, options, new_id=self._new_id, clock=self._clock)
+    def accept(self, staying: Sequence[Call]) -> None:
+        """Take room in process for calls that stay, of a request that queues none.
+
+        :raises LaneFullError: if there is none.
+        """
+        self.in_process.reserve(staying)
 
     async def commit(self, queued: Sequence[Call], staying: Sequence[Call]) -> list[Call]:
         """Accept a request's calls, all or none: room in process for those that stay, the broker for the queued.
 
         Not cancellable while the broker is asked.
 
-        :returns: the calls to hand over in process: ``staying``, in front of them what ``run_here`` kept here.
+        :returns: the calls to hand over in process, in the order added: ``staying``, and what ``run_here`` kept here.
         :raises LaneFullError: if a lane has no room; nothing was enqueued.
         :raises EnqueueError: if the broker did not take the queued calls, or may not have.
         """
         self.in_process.reserve(staying)
-        if not queued or self.queue is None:
-            return list(staying)
+        assert self.queue is not None  # or no call would have been queued
         try:
-            with anyio.CancelScope(shield=True):
-                await self.queue.commit(queued)
+            await self.queue.commit(queued)
         except UnavailableError as error:
-            return [*self._keep_here(queued, error, staying), *staying]
+            kept = self._keep_here(queued, error, staying)
+            return list(heapq.merge(kept, staying, key=lambda call: call.added_at_s))
         except BaseException:
             self.in_process.release(staying)
             raise
         return list(staying)
-
-    def hand_over(self, calls: Sequence[Call]) -> Chain:
-        """Start the accepted calls of one request in process, as one chain."""
-        return self.in_process.hand_over(calls)
-
-    def release(self, calls: Sequence[Call]) -> None:
-        """Give back the room of accepted calls that will not run."""
-        self.in_process.release(calls)
 
     def _keep_here(self, queued: Sequence[Call], error: UnavailableError, staying: Sequence[Call]) -> Sequence[Call]:
         """The queued calls, if they certainly are not in the queue and each may then run here; else ``error``."""
@@ -117,36 +108,6 @@ def _may_run_here(queued: Sequence[Call], error: UnavailableError) -> bool:
             for call in queued
         )
     )
-
-
-def new_call(
-    chooser: Chooser,
-    func: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    options: CallOptions,
-    *,
-    new_id: Callable[[], str],
-    clock: Callable[[], float],
-) -> tuple[Call, float]:
-    """Weigh and decide one call; with it, its weight in CPU milliseconds."""
-    choice = chooser.choose(func, args, kwargs, options=options)
-    target = choice.target
-    call = Call(
-        id=new_id(),
-        name=target.name,
-        func=func,
-        args=args,
-        kwargs=kwargs,
-        spec=target.spec,
-        is_async=target.is_async,
-        decision=choice.decision,
-        context=copy_context(),
-        added_at_s=clock(),
-        options=options,
-        payload=choice.payload,
-    )
-    return call, choice.weight
 
 
 class DispatchSource(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
@@ -120,8 +119,6 @@ class Dispatcher:
                 queue=queue,
                 on_failure=self.settings.on_failure,
                 wait_in_process=self.settings.wait_in_process,
-                new_id=_new_id,
-                clock=time.monotonic,
                 token=token,
             )
             publish(dispatch)
@@ -129,7 +126,7 @@ class Dispatcher:
             if queue is not None:
                 starter = await open_starter()  # not a task group, which would wrap an error of the user's block
                 stack.push_async_callback(starter.stop)
-                starter.start(copy_context(), partial(_report_unreachable, queue))
+                starter.start("weighbridge broker check", copy_context(), partial(_report_unreachable, queue))
             self._dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
         return self
 
@@ -294,7 +291,3 @@ async def _report_unreachable(queue: QueueLane) -> None:
         await anyio.to_thread.run_sync(queue.ping, abandon_on_cancel=True)
     except BrokerError as error:
         emit(logger, BROKER_UNREACHABLE, level=logging.ERROR, problem=error)
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())

@@ -100,6 +100,8 @@ class Registry:
     def __init__(self) -> None:
         self._by_name: dict[str, TaskSpec] = {}
         self._by_func: weakref.WeakKeyDictionary[Callable[..., Any], TaskSpec] = weakref.WeakKeyDictionary()
+        #: Another number after each change: what was learned from the registry holds as long as it stays.
+        self.revision = 0
 
     def __iter__(self) -> Iterator[TaskSpec]:
         return iter(list(self._by_name.values()))
@@ -120,10 +122,12 @@ class Registry:
             raise DuplicateTaskError(task=spec.name, holder=_address(holder.func), claimant=_address(spec.func))
         self._by_name[spec.name] = spec
         self._by_func[spec.func] = spec
+        self.revision += 1
 
     def discard(self, name: str) -> None:
         """Forget the task of this name, if there is one; for test suites that declare tasks in tests."""
         self._by_name.pop(name, None)
+        self.revision += 1
 
     def get(self, name: str) -> TaskSpec | None:
         """The task of this name."""

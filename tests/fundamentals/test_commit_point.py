@@ -209,6 +209,23 @@ def test_a_task_may_run_here_if_the_broker_certainly_did_not_take_it(no_broker_u
     assert happened == ["7 pages"]
 
 
+def test_what_runs_here_instead_runs_in_the_order_added(no_broker_url: str) -> None:
+    @task(weight=200, on_unavailable="run_here")
+    def render(page: int) -> None:
+        note(f"page {page}")
+
+    def add(tasks: BackgroundTasks) -> Ticket:
+        tasks.add_task(note, "first")
+        tasks.add_task(render, 1)
+        tasks.add_task(note, "second")
+        return tasks.add_task(render, 2)
+
+    with TestClient(service(None, add, broker_url=no_broker_url)) as client:
+        assert client.post("/").status_code == 200
+
+    assert happened == ["first", "page 1", "second", "page 2"]
+
+
 def test_one_call_that_must_not_run_here_refuses_the_whole_request(no_broker_url: str, charge: Any) -> None:
     @task(weight=200, on_unavailable="run_here")
     def render() -> None:

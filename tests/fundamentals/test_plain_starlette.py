@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import Any
 
 import anyio
@@ -193,6 +195,45 @@ async def test_calls_that_no_response_runs_give_their_room_back_and_that_is_logg
 
     assert caplog.text.count("background.calls_not_run") == 3
     assert happened == []
+
+
+async def test_without_a_dispatcher_that_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    async with BackgroundTasks() as tasks:
+        tasks.add_task(note, "never")
+    del tasks
+
+    assert "background.calls_not_run tasks=['" in caplog.text
+    assert happened == []
+
+
+def test_on_a_thread_that_no_loop_has_started_that_is_logged_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """There a dispatcher cannot be found; ``dispatcher.tasks()`` is the way."""
+
+    def scheduler() -> None:
+        with BackgroundTasks() as tasks:
+            tasks.add_task(note, "never")
+
+    thread = threading.Thread(target=scheduler)
+    thread.start()
+    thread.join()
+
+    assert "background.calls_not_run" in caplog.text
+
+
+async def test_what_a_response_has_run_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    for dispatcher in (None, Dispatcher()):
+        async with dispatcher or contextlib.nullcontext():
+            async with BackgroundTasks() as tasks:
+                tasks.add_task(note, "ran")
+            await tasks()
+            del tasks
+            if dispatcher is not None:
+                await dispatcher.join()
+
+    assert happened == ["ran", "ran"]
+    assert "background.calls_not_run" not in caplog.text
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])

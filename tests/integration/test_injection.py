@@ -6,6 +6,7 @@ and on the public fallback, so both must behave alike, and a FastAPI that change
 
 # ruff: noqa: B008  # dependencies that are made for one test can only be defaults: no annotation can name them
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ import anyio
 import anyio.to_thread
 import dramatiq
 import pytest
-from fastapi import Depends, FastAPI, HTTPException, Response, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response, WebSocket
 from fastapi.exceptions import FastAPIError, ResponseValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.requests import ClientDisconnect
@@ -210,7 +211,8 @@ async def test_the_public_annotation_and_the_gate_take_the_exit_stacks() -> None
     async with dispatcher:
         assert await serve(app, scope=scope) == 200
 
-    stack, facade = scope[FACADE]
+    stack, facade, gated_by = scope[FACADE]
+    assert gated_by is dispatcher
     assert stack is not None
     assert seen == [facade]
 
@@ -373,26 +375,55 @@ async def test_nor_can_one_of_request_scope_turn_it_into_a_success(way: Way, bro
 async def test_a_commit_under_way_is_not_cancelled_with_its_request(
     way: Way, gated: bool, broker: NotingBroker, charge: Any
 ) -> None:
+    async with committing(way, gated, broker, charge) as app, anyio.create_task_group() as requests:
+        requests.start_soon(serve, app)
+        await until(lambda: "committing" in events)
+        requests.cancel_scope.cancel()
+        broker.let_in.set()
+
+    assert broker.queued == ["charge"]
+    assert sorted(set(events) - {"first byte of a 200"}) == ["call", "committing", "enqueue"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_nor_is_it_cancelled_in_asyncios_own_way(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    """As by a server that shuts down, or by a time-out of asyncio."""
+    async with committing(way, gated, broker, charge) as app:
+        request = asyncio.create_task(serve(app))
+        await until(lambda: "committing" in events)
+        request.cancel()
+        await asyncio.sleep(0.05)
+        assert not request.done()
+        broker.let_in.set()
+        await asyncio.wait([request])
+        assert request.cancelled()
+
+    assert broker.queued == ["charge"]
+    assert sorted(set(events) - {"first byte of a 200"}) == ["call", "committing", "enqueue"]
+
+
+@asynccontextmanager
+async def committing(way: Way, gated: bool, broker: NotingBroker, charge: Any) -> AsyncIterator[FastAPI]:
+    """An app whose request has its commit under way until the broker lets it in."""
     broker.let_in.clear()
     async with opened(broker) as dispatcher:
         app = way.app(dispatcher, gated=gated)
-        adding = anyio.Event()
 
         @app.post("/")
         async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
             tasks.add_task(charge, 1)
             tasks.add_task(note, "call")
-            adding.set()
 
-        async with anyio.create_task_group() as requests:
-            requests.start_soon(serve, app)
-            await adding.wait()
-            await until(lambda: queue_of(dispatcher).waiting > 0)
-            requests.cancel_scope.cancel()
-            broker.let_in.set()
+        async with anyio.create_task_group() as watching:
 
-    assert broker.queued == ["charge"]
-    assert sorted(set(events) - {"first byte of a 200"}) == ["call", "enqueue"]
+            async def watch() -> None:
+                await until(lambda: queue_of(dispatcher).waiting > 0)
+                note("committing")
+
+            watching.start_soon(watch)
+            yield app
 
 
 def queue_of(dispatcher: Dispatcher) -> Any:
@@ -503,6 +534,32 @@ async def test_the_gate_says_whose_dispatcher_it_is(way: Way, broker: NotingBrok
         assert await serve(app) == 200
 
     assert (broker.queued, other.queued) == (["charge"], [])
+
+
+async def test_a_routers_gate_below_an_apps_takes_over_for_its_routes(way: Way) -> None:
+    brokers = NotingBroker(), NotingBroker()
+    async with opened(brokers[0]) as outer, opened(brokers[1]) as inner:
+        app, router = way.app(outer, gated=True), APIRouter(dependencies=[way.gate(inner)])
+
+        @weighbridge.task(durable=True)
+        def charge(number: int) -> None: ...
+
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+
+        app.post("/outer")(endpoint)
+        router.post("/inner")(endpoint)
+        app.include_router(router)
+        for path in ("/inner", "/outer"):
+            assert await serve(app, scope=http_scope(path)) == 200
+        await outer.join()
+        await inner.join()
+
+    assert [broker.queued for broker in brokers] == [["charge"], ["charge"]]
+    assert events.count("call") == 2
+    for broker in brokers:
+        broker.close()
 
 
 async def test_without_a_gate_a_mounted_app_finds_the_dispatcher_in_the_lifespan_state(

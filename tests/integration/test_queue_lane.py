@@ -594,26 +594,33 @@ async def test_a_lane_that_is_full_refuses_at_once(server: EmbeddedServer, names
 
 
 @BOTH_LOOPS
-async def test_a_cancelled_request_that_still_waits_is_never_written(server: EmbeddedServer, namespace: str) -> None:
+async def test_a_cancelled_request_is_written_and_learns_it_before_it_ends(
+    server: EmbeddedServer, namespace: str
+) -> None:
     async with lane_on(connect(server.url, namespace=namespace, timeout_s=5)) as lane:
         await lane.commit(charges(1))
-        cancelled, later = charges(1), charges(1)
+        cancelled, ended = charges(1), []
 
         async def first() -> None:
             await lane.commit(charges(1))
 
+        async def second() -> None:
+            with anyio.move_on_after(0.05) as scope:
+                await lane.commit(cancelled)
+                ended.append("committed")
+                await anyio.lowlevel.checkpoint()
+                ended.append("not cancelled")
+            assert scope.cancelled_caught
+
         with frozen(server):
             async with anyio.create_task_group() as group:
                 group.start_soon(first)
-                await anyio.wait_all_tasks_blocked()
-                await anyio.sleep(0.05)  # the publisher's thread has taken the first; the loop cannot see that
-                with anyio.move_on_after(0.05):
-                    await lane.commit(cancelled)
+                group.start_soon(second)
+                await anyio.sleep(0.2)
+                assert ended == []
                 os.kill(server.pid, signal.SIGCONT)
-        await lane.commit(later)
-    stored = await in_thread(queued_ids, server.url, namespace)
-    assert later[0].id in stored
-    assert cancelled[0].id not in stored
+    assert ended == ["committed"]
+    assert cancelled[0].id in await in_thread(queued_ids, server.url, namespace)
 
 
 async def test_a_close_writes_what_waits(redis_url: str, namespace: str) -> None:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import math
 import re
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 
-from weighbridge.call import LONGEST_S, CallOptions
+from weighbridge.call import LONGEST_S, CallOptions, new_call_id
 from weighbridge.decision import Lane
 from weighbridge.errors import OptionError
+
+
+def test_a_call_id_is_a_random_uuid_as_text() -> None:
+    ids = [new_call_id() for _ in range(1_000)]
+
+    assert len(set(ids)) == 1_000
+    for each in map(UUID, ids):
+        assert (each.version, each.variant) == (4, RFC_4122)
+    assert [str(UUID(each)) for each in ids] == ids
 
 
 def test_seconds_up_to_the_limit_are_taken() -> None:

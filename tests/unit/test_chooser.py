@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from weighbridge.arguments import ArgumentCodec
 from weighbridge.call import CallOptions
 from weighbridge.chooser import Chooser
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
-from weighbridge.errors import ArgumentError, BrokerNotConfiguredError, NotOpenError
+from weighbridge.errors import ArgumentError, BrokerNotConfiguredError, DeclarationError, NotOpenError
 from weighbridge.settings import ArgumentsCheck
 from weighbridge.task import Registry, TaskSpec
 
@@ -177,3 +178,19 @@ def test_a_function_declared_after_its_first_call_is_seen_as_declared() -> None:
     )
 
     assert (before.rule, chooser.choose(report, ([],)).decision) == ("cannot_cross", QUEUED)
+
+
+def test_a_wrapper_whose_function_is_declared_after_its_first_call_is_refused_from_then_on() -> None:
+    @functools.wraps(report)
+    def wrapper(rows: list[int]) -> None: ...
+
+    registry = Registry()
+    chooser = Chooser(registry=registry, policy=Recorder(QUEUED), has_queue=True)
+    assert chooser.choose(wrapper, ([],)).decision.lane is Lane.IN_PROCESS
+
+    registry.add(
+        TaskSpec(name="app.report", func=report, is_async=False, codec=ArgumentCodec(report, task="app.report"))
+    )
+
+    with pytest.raises(DeclarationError, match="topmost decorator"):
+        chooser.choose(wrapper, ([],))

@@ -422,18 +422,79 @@ async def test_a_wait_ends_with_its_time() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_a_wake_for_a_cancelled_wait_does_no_harm() -> None:
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_cancellation_of_asyncios_own_gets_through_when_the_wait_has_ended(times: int) -> None:
     writer = ScriptedWriter()
-    waiter, other = WAITERS.here(), WAITERS.here()
+    waiter = WAITERS.here()
+    seen: list[object] = []
+
+    async def request() -> None:
+        seen.append(await waiter.wait())
+        await asyncio.sleep(0)
+        seen.append("not cancelled")
+
     async with publishing_beside_a_loop(writer) as publisher:
         writer.may_write.clear()
         publisher.submit(batch("a", waiter=waiter))
-        with anyio.move_on_after(0.01):
-            await waiter.wait()
-        publisher.submit(batch("b", waiter=other))
+        task = asyncio.create_task(request())
+        for _ in range(times):
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not task.done()
         writer.may_write.set()
-        assert await other.wait()
+        await asyncio.wait([task])
+
+    assert seen == [True]
+    assert task.cancelled()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_time_out_of_asyncio_is_still_a_time_out_when_the_wait_has_ended() -> None:
+    writer = ScriptedWriter()
+    waiter = WAITERS.here()
+    async with publishing_beside_a_loop(writer) as publisher:
+        writer.may_write.clear()
+        publisher.submit(batch("a", waiter=waiter))
+        asyncio.get_running_loop().call_later(0.05, writer.may_write.set)
+        ended: list[bool] = []
+
+        async def request() -> None:
+            async with asyncio.timeout(0.01):
+                ended.append(await waiter.wait())
+                await asyncio.sleep(0)
+
+        with pytest.raises(TimeoutError):
+            await request()
+        assert ended == [True]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_wake_and_a_cancellation_in_the_same_turn_of_the_loop_lose_neither() -> None:
+    writer = ScriptedWriter()
+    waiter = WAITERS.here()
+    seen: list[object] = []
+
+    async def request() -> None:
+        seen.append(await waiter.wait())
+        await asyncio.sleep(0)
+        seen.append("not cancelled")
+
+    async with publishing_beside_a_loop(writer) as publisher:
+        writer.may_write.clear()
+        task = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        publisher.submit(batch("a", waiter=waiter))
+        task.cancel()  # the future is cancelled now, and the task learns it in the loop's next turn
+        waiter.wake_together([waiter])
+        writer.may_write.set()
+        await asyncio.wait([task])
+
+    assert seen == [True]
+    assert task.cancelled()
 
 
 def test_a_loop_that_ended_does_not_stop_the_publisher(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,9 +11,11 @@ class CallTask(BackgroundTask):
     """A call that stays in process, as the item of ``.tasks`` that Starlette and FastAPI know."""
 
     def __init__(self, call: Call) -> None:
-        super().__init__(call.func, *call.args)
-        # Set, not passed: a task may have a parameter named func.
-        self.kwargs = dict(call.kwargs)  # type: ignore[assignment]  # P is bound for a call, not for an attribute
+        # Set, not passed on: a task may have a parameter named func, and whether it is async is known.
+        self.func = call.func
+        self.args = call.args  # type: ignore[assignment]  # P is bound for a call, not for an attribute
+        self.kwargs = call.kwargs  # type: ignore[assignment]  # as above
+        self.is_async = call.is_async
         self.call = call
         self.begun = False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final, Literal, ParamSpec, Self
 
@@ -12,12 +11,13 @@ import anyio.from_thread
 from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from starlette.background import BackgroundTask
 
-from weighbridge.background.abandoned import NOT_RUN, abandon
+from weighbridge.background.abandoned import NOT_RUN, Unstarted
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask
 from weighbridge.background.options_view import OptionsView
+from weighbridge.background.state import State, too_late
 from weighbridge.background.unavailable import for_request, interrupted
-from weighbridge.background.undispatched import call_without_dispatcher
+from weighbridge.background.undispatched import chooser as undispatched
 from weighbridge.call import Call, CallOptions, Ticket
 from weighbridge.decision import Lane
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
@@ -32,16 +32,6 @@ P = ParamSpec("P")
 
 _NO_OPTIONS: Final = CallOptions()
 _NO_FAILURE: Final = Exception("no commit has failed")
-
-
-class State(StrEnum):
-    """Where a facade is on its way: it takes calls while open, and commits once."""
-
-    OPEN = "open"
-    COMMITTING = "committing"
-    COMMITTED = "committed"
-    FAILED = "failed"
-    DISCARDED = "discarded"
 
 
 class BackgroundTasks(FastAPIBackgroundTasks):
@@ -63,6 +53,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     ) -> None:
         super().__init__(tasks)
         self._attach(only_open_dispatch() if dispatcher is None else dispatcher.dispatch)
+        self._stands_alone = True
 
     @classmethod
     def of(
@@ -76,12 +67,15 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
     def _attach(self, dispatch: Dispatch | None, *, in_request: bool = True) -> None:
         self._dispatch = dispatch
+        self._chooser = undispatched if dispatch is None else dispatch.chooser
         #: Whether in-process calls run in the request: no dispatcher is open, or ``on_failure="stop"``.
         self.runs_like_starlette = in_request and (dispatch is None or dispatch.runs_like_starlette)
         self._queued: list[Call] = []
         self._accepted: list[Call] = []
         self._state = State.OPEN
         self._failure: Exception = _NO_FAILURE
+        self._unstarted: Unstarted | None = None
+        self._stands_alone = False
         self._started = False
         self._takes_staying = False
 
@@ -123,21 +117,18 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: CallOptions
     ) -> Ticket:
         if self._state is not State.OPEN and not self._takes_staying:
-            raise _too_late(func)
-        if self._dispatch is not None:
-            call, weight = self._dispatch.call(func, args, kwargs, options)
-        else:
-            call, weight = call_without_dispatcher(func, args, kwargs, options)
+            raise too_late(func)
+        call = self._chooser.choose(func, args, kwargs, options=options)
         decision = call.decision
         if decision.lane is Lane.QUEUE:
             if self._takes_staying:
-                raise _too_late(func)
+                raise too_late(func)
             self._queued.append(call)
         else:
             self.tasks.append(CallTask(call))
         if self._state is not State.OPEN and not self._takes_staying:
-            raise _too_late(func)  # a thread of the endpoint's own was overtaken by the commit
-        return Ticket(id=call.id, lane=decision.lane, reason=decision.reason, weight=weight)
+            raise too_late(func)  # a thread of the endpoint's own was overtaken by the commit
+        return Ticket(id=call.id, lane=decision.lane, reason=decision.reason, weight=call.weight)
 
     # -- the commit point -----------------------------------------------------------------------------------
 
@@ -158,19 +149,28 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             raise CommittedError(action="commit()", remedy="commit once, from one place")
         dispatch = self._dispatch
         if dispatch is None or (self.runs_like_starlette and not self._queued):
-            self._state = State.COMMITTED
+            self._commit_ended([task.call for task in self.tasks if isinstance(task, CallTask)])
             return
         self._state = State.COMMITTING
         staying = [] if self.runs_like_starlette else [self._call_of(task) for task in self.tasks]
         try:
-            self._accepted = await dispatch.commit(self._queued, staying)
+            if self._queued:
+                self._accepted = await dispatch.commit(self._queued, staying)
+            else:
+                dispatch.accept(staying)
+                self._accepted = staying
         except UnavailableError as error:
             self._fail(for_request(error))
             raise self._failure from error
         except BaseException as error:
             self._fail(error if isinstance(error, Exception) else interrupted(self._queued))
             raise
+        self._commit_ended(self._accepted)
+
+    def _commit_ended(self, unstarted: list[Call]) -> None:
         self._state = State.COMMITTED
+        if self._stands_alone:
+            self._unstarted = Unstarted(unstarted, self._dispatch if self._accepted else None)
 
     def _fail(self, failure: Exception) -> None:
         self._state, self._failure = State.FAILED, failure
@@ -191,19 +191,14 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in self._accepted])
         self._state = State.DISCARDED
         self._takes_staying = False
-
-    def __del__(self) -> None:
-        # A stand-alone facade that no response has run: the client had left, or ``background=`` was forgotten.
-        dispatch = getattr(self, "_dispatch", None)
-        if dispatch is not None and self._state is State.COMMITTED and self._accepted and not self._started:
-            abandon(self._accepted, dispatch)
+        self._settle()
 
     def commit_blocking(self) -> None:
         """:meth:`commit` from a thread: a sync endpoint, a scheduler."""
         if self._dispatch is not None:
             anyio.from_thread.run(self.commit, token=self._dispatch.token)
         else:
-            self._state = State.COMMITTED
+            self._commit_ended([task.call for task in self.tasks if isinstance(task, CallTask)])
 
     def __enter__(self) -> Self:
         refuse_on_loop()
@@ -244,6 +239,10 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             and not any(getattr(task, "begun", True) for task in self.tasks)
         )
 
+    def _settle(self) -> None:
+        if self._unstarted is not None:
+            self._unstarted.calls = ()
+
     async def __call__(self) -> None:
         """Hand the in-process calls over to their lane; wait for them if ``wait_in_process`` is set.
 
@@ -257,7 +256,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             if self._queued:
                 emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in self._queued])
             await self.commit()
-        await self._start_accepted(wait=None)
+        await self._start(wait=None)
         if self.runs_like_starlette and self._state is State.COMMITTED:
             await super().__call__()
 
@@ -266,13 +265,14 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
         What runs like Starlette is run here, if FastAPI has not.
         """
-        await self._start_accepted(wait=wait)
-        if self._state is State.COMMITTED and self._unbegun:
+        await self._start(wait=wait)
+        if self.runs_like_starlette and self._state is State.COMMITTED and self._unbegun:
             await super().__call__()
 
-    async def _start_accepted(self, *, wait: bool | None) -> None:
+    async def _start(self, *, wait: bool | None) -> None:
         self._started = True
         self._takes_staying = False
+        self._settle()
         dispatch = self._dispatch
         if dispatch is not None and self._accepted and self._state is State.COMMITTED:
             chain = dispatch.hand_over(self._accepted)
@@ -283,18 +283,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         """The call of an item; one that was put into ``.tasks`` by hand becomes a call that stays."""
         if isinstance(task, CallTask):
             return task.call
-        dispatch = self._dispatch
-        assert dispatch is not None  # only a facade with a dispatch asks
-        call, _ = dispatch.call(task, (), {}, _IN_PROCESS)
-        return call
+        return self._chooser.choose(task, options=_IN_PROCESS)
 
 
 _IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)
-
-
-def _too_late(func: Callable[..., Any]) -> CommittedError:
-    return CommittedError(
-        action=f"add_task({getattr(func, '__qualname__', func)!s})",
-        remedy="add calls before the response starts; what a streaming endpoint adds while it streams needs "
-        "dispatcher.tasks()",
-    )

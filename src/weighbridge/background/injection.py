@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from functools import partial
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import CodeType, TracebackType
 from typing import Any, Final
 
@@ -37,13 +36,11 @@ NOT_OPEN: Final = "background.dispatcher_not_open"
 FUNCTION_STACK: Final = "fastapi_function_astack"
 REQUEST_STACK: Final = "fastapi_inner_astack"
 
-#: Where a request's facade stands in the ASGI scope, with the stack that it commits on.
+#: Where a request's facade stands in the ASGI scope, with the stack that it commits on and the dispatcher of its gate.
+#: A router's gate below an app's, of another dispatcher, takes over for its routes.
 FACADE: Final = "weighbridge.facade"
 #: Where the lifespan publishes its dispatcher, in the state that mounted apps see too.
 STATE: Final = "weighbridge"
-
-#: What a context manager's exit is told: the type, the error and the traceback, or three times ``None``.
-ExitDetails = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
 Provider = Callable[..., Awaitable[BackgroundTasks]]
 
@@ -81,35 +78,60 @@ def _provider_on_stacks(source: DispatchSource | None) -> Provider:
         function_stack: AsyncExitStack = scope[FUNCTION_STACK]
         # A scope may be solved more than once, on other stacks; each has a facade of its own.
         known = scope.get(FACADE)
-        if known is not None and known[0] is function_stack:
+        if known is not None and known[0] is function_stack and (source is None or source is known[2]):
             facade: BackgroundTasks = known[1]
             return facade
         facade = _new_facade(scope, source, outer)
-        scope[FACADE] = (function_stack, facade)
-        function_stack.push_async_exit(partial(_commit, facade, scope))
+        scope[FACADE] = (function_stack, facade, source)
+        function_stack.push_async_exit(_CommitPoint(facade, scope))
         return facade
 
     return weighbridge_tasks
 
 
-async def _commit(facade: BackgroundTasks, scope: Scope, *exit_details: *ExitDetails) -> None:
-    _, error, _ = exit_details
-    if error is not None and not isinstance(error, WebSocketDisconnect):
-        facade.discard()
-        return
-    await facade.commit_at_gate()
-    if facade.pending:
-        scope[REQUEST_STACK].push_async_exit(partial(_hand_over, facade, scope))
+class _CommitPoint(AbstractAsyncContextManager[None, None]):
+    """What an exit stack does where the endpoint has ended. An object, for a function costs a failed look-up more."""
+
+    __slots__ = ("_facade", "_scope")
+
+    def __init__(self, facade: BackgroundTasks, scope: Scope) -> None:
+        self._facade = facade
+        self._scope = scope
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        facade = self._facade
+        if error is not None and not isinstance(error, WebSocketDisconnect):
+            facade.discard()
+            return
+        await facade.commit_at_gate()
+        if facade.pending:
+            self._scope[REQUEST_STACK].push_async_exit(_HandOver(facade, self._scope))
 
 
-async def _hand_over(facade: BackgroundTasks, scope: Scope, *exit_details: *ExitDetails) -> None:
+class _HandOver(AbstractAsyncContextManager[None, None]):
+    """What an exit stack does where the response has been sent."""
+
+    __slots__ = ("_facade", "_scope")
+
+    def __init__(self, facade: BackgroundTasks, scope: Scope) -> None:
+        self._facade = facade
+        self._scope = scope
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await _hand_over(self._facade, self._scope, error)
+
+
+async def _hand_over(facade: BackgroundTasks, scope: Scope, error: BaseException | None) -> None:
     """After the response: start what was accepted, also where the response had a background of its own.
 
     A client that went away (a cancellation, a failure to send) changes nothing, except for what runs like Starlette,
     where no call has started by then and none will. Any other error means that the request failed after the commit,
     so what stays in process does not run, as in Starlette.
     """
-    _, error, _ = exit_details
     if not facade.pending:
         return
     if isinstance(error, WebSocketDisconnect):
@@ -132,20 +154,23 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
     ) -> AsyncIterator[tuple[BackgroundTasks, bool]]:
         scope = connection.scope
         known = scope.get(FACADE)
-        if known is not None:
+        if known is not None and (source is None or source is known[2]):
             yield known[1], False
             return
         facade = _new_facade(scope, source, outer)
-        scope[FACADE] = (None, facade)
+        scope[FACADE] = (None, facade, source)
         try:
             yield facade, True
         except BaseException as error:
-            await _hand_over(facade, scope, type(error), error, None)
+            await _hand_over(facade, scope, error)
             raise
         else:
-            await _hand_over(facade, scope, None, None, None)
+            await _hand_over(facade, scope, None)
         finally:
-            del scope[FACADE]  # the scope may be solved once more
+            if known is None:
+                del scope[FACADE]  # the scope may be solved once more
+            else:
+                scope[FACADE] = known
 
     async def committed(
         connection: HTTPConnection,
@@ -166,7 +191,7 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
             await facade.commit_at_gate()
             if facade.pending and not facade.runs_like_starlette:
                 # Before request-scoped dependencies of the user exit; the gate's own exits after all of them.
-                outer.add_task(_hand_over, facade, connection.scope, None, None, None)
+                outer.add_task(_hand_over, facade, connection.scope, None)
 
     at_the_end: Any = Depends(committed, scope="function")
 
@@ -190,11 +215,12 @@ def _new_facade(scope: Scope, source: DispatchSource | None, outer: FastAPIBackg
 
 def _dispatch_for(scope: Scope, source: DispatchSource | None) -> Dispatch | None:
     if source is not None:
-        if source.dispatch is None:
+        dispatch = source.dispatch
+        if dispatch is None:
             emit(logger, NOT_OPEN, level=logging.WARNING, remedy="FastAPI(lifespan=dispatcher.lifespan)")
-        return source.dispatch
+        return dispatch
     published = scope.get("state", {}).get(STATE)
     if published is not None:
-        dispatch: Dispatch | None = published.dispatch
-        return dispatch
+        known: Dispatch | None = published.dispatch
+        return known
     return only_open_dispatch()

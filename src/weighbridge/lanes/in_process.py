@@ -35,29 +35,35 @@ RETRY_AFTER_S: Final = 1.0
 class Chain:
     """One request's calls: run in the order added, one at a time. Chains run beside each other."""
 
-    __slots__ = ("_finished", "calls")
+    __slots__ = ("_finished", "_left")
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        self.calls = deque(calls)
+        self._left = [*reversed(calls)]
         self._finished: anyio.Event | None = None
 
     async def wait(self) -> None:
         """Return once every call of the chain has ended, however it ended."""
-        if self.calls:
+        if self._left:
             self._finished = self._finished or anyio.Event()
             await self._finished.wait()
 
-    def give_up(self) -> None:
-        """None of its calls will run: nobody waits for them any longer."""
-        self.calls.clear()
+    def end_first(self) -> Call | None:
+        """The first call has ended; the one that is the first now."""
+        self._left.pop()
+        if self._left:
+            return self._left[-1]
         if self._finished is not None:
             self._finished.set()
+        return None
 
-    def end_first(self) -> None:
-        """The first call has ended."""
-        self.calls.popleft()
-        if not self.calls and self._finished is not None:
+    def give_up(self, *, running: bool) -> list[Call]:
+        """None of its calls will run, or none but the first, which runs; those that will not, in order."""
+        kept = self._left[-1:] if running else []
+        given_up = self._left[: len(self._left) - len(kept)]
+        self._left = kept
+        if not kept and self._finished is not None:
             self._finished.set()
+        return given_up[::-1]
 
 
 @dataclass(slots=True)
@@ -66,7 +72,7 @@ class _Pool:
 
     limit: int
     running: int = 0
-    chains: deque[Chain] = field(default_factory=deque)
+    chains: deque[tuple[Chain, Call]] = field(default_factory=deque)
 
 
 class InProcessLane:
@@ -142,7 +148,7 @@ class InProcessLane:
         """Start a chain of calls whose room was reserved."""
         chain = Chain(calls)
         if calls:
-            self._line_up(chain)
+            self._line_up(chain, calls[0], self._opened())
         return chain
 
     # -- what is seen from outside --------------------------------------------------------------------------
@@ -168,34 +174,35 @@ class InProcessLane:
             raise NotOpenError(problem="the in-process lane is not open", remedy="open the dispatcher first")
         return self._starter
 
-    def _line_up(self, chain: Chain) -> None:
-        pool = self._tasks if chain.calls[0].is_async else self._threads
-        pool.chains.append(chain)
-        self._start_next(pool)
+    def _line_up(self, chain: Chain, call: Call, starter: Starter) -> None:
+        """Let a chain wait for a slot for ``call``, which is its first."""
+        pool = self._tasks if call.is_async else self._threads
+        pool.chains.append((chain, call))
+        self._start_next(pool, starter)
 
-    def _start_next(self, pool: _Pool) -> None:
-        starter = self._opened()
+    def _start_next(self, pool: _Pool, starter: Starter) -> None:
         while pool.chains and pool.running < pool.limit:
-            chain = pool.chains.popleft()
-            call = chain.calls[0]
+            chain, call = pool.chains.popleft()
             pool.running += 1
             self._waiting -= 1
             self._running[call] = chain
-            starter.start(call.context, partial(self._run_first, pool, chain))
+            starter.start(call.name, call.context, partial(self._run_first, pool, chain, call))
 
-    async def _run_first(self, pool: _Pool, chain: Chain) -> None:
-        call = chain.calls[0]
+    async def _run_first(self, pool: _Pool, chain: Chain, call: Call) -> None:
         try:
             await self._run(call)
         finally:
             pool.running -= 1
             del self._running[call]
-            chain.end_first()
-            if self._starter is not None:
-                if chain.calls:
-                    self._line_up(chain)
-                self._start_next(pool)
-            self._note_idle()
+            following = chain.end_first()
+            starter = self._starter
+            if starter is not None:  # not closing
+                if following is not None:
+                    self._line_up(chain, following, starter)
+                if pool.chains:
+                    self._start_next(pool, starter)
+            if self._idle is not None:
+                self._note_idle()
 
     async def _run(self, call: Call) -> None:
         expires_s = call.options.expires_s
@@ -242,12 +249,10 @@ class InProcessLane:
         """Empty the lane of calls that have not started, in no particular order among chains."""
         taken: list[Call] = []
         for chain in self._running.values():
-            while len(chain.calls) > 1:  # the first one runs
-                taken.append(chain.calls.pop())
+            taken += chain.give_up(running=True)
         for pool in (self._threads, self._tasks):
-            for chain in pool.chains:
-                taken.extend(chain.calls)
-                chain.give_up()
+            for chain, _ in pool.chains:
+                taken += chain.give_up(running=False)
             pool.chains.clear()
         self._waiting -= len(taken)
         return taken

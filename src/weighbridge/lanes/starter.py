@@ -22,8 +22,8 @@ LEAVE_BEHIND_AFTER_S: Final = 2.0
 class Starter(Protocol):
     """Starts coroutines that outlive the one that asked."""
 
-    def start(self, context: Context, run: Run) -> None:
-        """Start ``run()`` soon, with the context variables of ``context``."""
+    def start(self, name: str, context: Context, run: Run) -> None:
+        """Start ``run()`` soon, with the context variables of ``context``; ``name`` is for debuggers."""
         ...
 
     async def stop(self) -> None:
@@ -51,11 +51,17 @@ class AsyncioStarter:
         self._loop = loop
         self._running: set[asyncio.Task[None]] = set()
 
-    def start(self, context: Context, run: Run) -> None:
+    def start(self, name: str, context: Context, run: Run) -> None:
         """Start ``run()`` as a task; the loop holds tasks weakly, so this holds it until it ends."""
-        task = self._loop.create_task(run(), context=context)
+        task = self._loop.create_task(self._run(run), name=name, context=context)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+
+    async def _run(self, run: Run) -> None:
+        try:
+            await run()
+        finally:
+            # Here and not in a callback, which the loop would have to schedule once more for each call.
+            self._running.discard(asyncio.current_task(self._loop))
 
     async def stop(self) -> None:
         """Cancel what still runs; what does not obey within 2 seconds is left behind."""
@@ -65,6 +71,8 @@ class AsyncioStarter:
                 for task in self._running:
                     task.cancel()
                 await asyncio.wait(set(self._running), timeout=REMIND_EVERY_S)
+                # One that was cancelled before its first step has had no chance to say that it ended.
+                self._running = {task for task in self._running if not task.done()}
 
 
 class GroupStarter:
@@ -73,9 +81,9 @@ class GroupStarter:
     def __init__(self, group: anyio.abc.TaskGroup) -> None:
         self._group = group
 
-    def start(self, context: Context, run: Run) -> None:
+    def start(self, name: str, context: Context, run: Run) -> None:
         """Start ``run()`` in the group; a task takes a copy of the context that is current where it is started."""
-        context.run(partial(self._group.start_soon, run))
+        context.run(partial(self._group.start_soon, run, name=name))
 
     async def stop(self) -> None:
         """Cancel what still runs, and wait for all of it."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
+import anyio
 import dramatiq
 
 from weighbridge.call import Call
@@ -91,7 +92,8 @@ class QueueLane:
     async def commit(self, calls: Sequence[Call]) -> None:
         """Return once the broker has all of ``calls``, in this order.
 
-        If the awaiting task is cancelled, calls that wait are withdrawn; those under way may get through.
+        Not cancellable: ``timeout_s`` bounds it, and a request that was cancelled meanwhile learns it afterwards.
+        Were it to leave earlier, its queued calls could run without those that stay in process.
 
         :raises EnqueueError: if the broker did not accept them in ``timeout_s`` seconds. Then it has none of
             them, or ``unknown`` says that it may have some.
@@ -104,8 +106,9 @@ class QueueLane:
         waiter = self._waiters.here()
         publisher, batch = self._submit(calls, waiter)
         try:
-            woken = await waiter.wait()
-        except BaseException:
+            with anyio.CancelScope(shield=True):
+                woken = await waiter.wait()
+        except BaseException:  # the loop is ending
             publisher.give_up(batch)
             raise
         self._conclude(batch, batch.failure if woken else publisher.give_up(batch))

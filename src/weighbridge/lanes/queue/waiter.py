@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ class Waiter(Protocol):
 
 
 class AsyncWaiter(Waiter, Protocol):
-    """Waits in a coroutine."""
+    """Waits in a coroutine, under a cancel scope that shields it."""
 
-    def wait(self) -> Awaitable[bool]:
+    async def wait(self) -> bool:
         """Whether it was woken before its time had passed."""
 
 
@@ -61,32 +61,57 @@ class Waiters:
 
 
 class AsyncioWaiter:
-    """A coroutine on asyncio: a bare future, which costs a third of an event in a cancel scope."""
+    """A coroutine on asyncio: a bare future, which costs a third of an event.
 
-    __slots__ = ("_woken", "home")
+    A cancel scope does not shield from asyncio's own ``Task.cancel`` (a time-out of asyncio, a server that shuts
+    down), so that is put off here until the wait has ended.
+    """
+
+    __slots__ = ("_alarm", "_answer", "_woken", "home")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, alarm: _Alarm) -> None:
         self.home = loop
-        self._woken: asyncio.Future[bool] = loop.create_future()
-        alarm.add(self._woken)
+        self._alarm = alarm
+        self._answer: bool | None = None
+        self._woken: asyncio.Future[None] = loop.create_future()
+        alarm.add(self)
 
     def wake_together(self, waiters: Sequence[Any]) -> None:
         """As :class:`Waiter` says."""
-        self.home.call_soon_threadsafe(_resolve_all, waiters)
+        self.home.call_soon_threadsafe(_wake_all, waiters)
 
-    def wait(self) -> Awaitable[bool]:
+    async def wait(self) -> bool:
         """As :class:`AsyncWaiter` says."""
-        return self._woken
+        cancelled = False
+        while self._answer is None:
+            try:
+                await self._woken
+            except asyncio.CancelledError:
+                cancelled = True
+                self._woken = self.home.create_future()
+        if cancelled:
+            task = asyncio.current_task(self.home)
+            assert task is not None  # it runs this
+            task.uncancel()  # one request to cancel stays one
+            task.cancel()
+        return self._answer
 
-    def resolve(self) -> None:
-        """End the wait, if it has not ended: by time, or because its task was cancelled."""
-        if not self._woken.done():
-            self._woken.set_result(True)
+    @property
+    def ended(self) -> bool:
+        """Whether the wait has ended."""
+        return self._answer is not None
+
+    def end(self, *, woken: bool) -> None:
+        """End the wait, if it has not ended."""
+        if self._answer is None:
+            self._answer = woken
+            if not self._woken.done():  # it is done where the task was cancelled and has not learned it yet
+                self._woken.set_result(None)
 
 
-def _resolve_all(waiters: Iterable[AsyncioWaiter]) -> None:
+def _wake_all(waiters: Iterable[AsyncioWaiter]) -> None:
     for waiter in waiters:
-        waiter.resolve()
+        waiter.end(woken=True)
 
 
 class _Alarm:
@@ -97,25 +122,23 @@ class _Alarm:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, timeout_s: float) -> None:
         self._loop = loop
         self._timeout_s = timeout_s
-        self._due: deque[tuple[float, asyncio.Future[bool]]] = deque()
+        self._due: deque[tuple[float, AsyncioWaiter]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, woken: asyncio.Future[bool]) -> None:
-        """Answer ``False`` to this one when its time has passed, if nobody has answered it by then."""
+    def add(self, waiter: AsyncioWaiter) -> None:
+        """End the wait of this one when its time has passed, if it has not ended by then."""
         due = self._due
-        while due and due[0][1].done():
+        while due and due[0][1].ended:
             due.popleft()
         at_s = self._loop.time() + self._timeout_s
-        due.append((at_s, woken))
+        due.append((at_s, waiter))
         if self._timer is None:
             self._timer = self._loop.call_at(at_s, self._ring)
 
     def _ring(self) -> None:
         due, now_s = self._due, self._loop.time()
-        while due and (due[0][0] <= now_s or due[0][1].done()):
-            _, woken = due.popleft()
-            if not woken.done():
-                woken.set_result(False)
+        while due and (due[0][0] <= now_s or due[0][1].ended):
+            due.popleft()[1].end(woken=False)
         self._timer = self._loop.call_at(due[0][0], self._ring) if due else None
 
 
