@@ -142,6 +142,17 @@ def test_a_module_that_is_not_there_is_named() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_a_policy_that_is_not_there_is_said_as_such_with_the_line_that_names_it(shop: Path) -> None:
+    (shop / "shop.py").write_text(
+        "from weighbridge import Dispatcher\nDispatcher(policy='by-wieght')\n", encoding="utf-8"
+    )
+    ended = run("--module", "shop")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("Error: policy 'by-wieght': ")
+    assert f"while module 'shop' was imported ({shop / 'shop.py'}, line 2)" in ended.stderr
+    assert "cannot be imported" not in ended.stderr
+
+
 def test_the_policy_of_a_dispatcher_in_the_module_counts(shop: Path) -> None:
     source = SHOP + "\nfrom weighbridge import Dispatcher\ndispatcher = Dispatcher(policy='all-queued')\n"
     (shop / "shop.py").write_text(source, encoding="utf-8")

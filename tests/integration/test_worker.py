@@ -72,6 +72,10 @@ def slow(path: str, seconds: float) -> None:
 @task(retries=0)
 def leave(code: int) -> None:
     os._exit(code)
+
+
+@task(shares_memory=True)
+def warm() -> None: ...
 """
 
 
@@ -244,7 +248,16 @@ def test_a_ready_child_says_what_it_works_on(service: Service, worker: Worker) -
     (line,) = worker.events("worker.ready")
 
     assert "number=1" in line
-    assert "queues=default,other threads=8 tasks=5 dispatcher=settings" in line
+    assert "queues=default,other threads=8 tasks=5 in_process_only=1 dispatcher=settings" in line
+
+
+def test_a_worker_says_that_it_starts_once_it_will_not_refuse(service: Service, start: StartWorker) -> None:
+    worker = start(service.module, "--processes", "2", "--threads", "3")
+    worker.wait_for("worker.ready", count=2)
+
+    (starting,) = worker.events("worker.starting")
+    assert f"pid={worker.process.pid} processes=2 threads=3" in starting
+    assert worker.lines.index(starting) == 0
 
 
 def test_each_of_several_processes_becomes_ready(service: Service, start: StartWorker) -> None:
@@ -495,6 +508,10 @@ from weighbridge import task
 @task(shares_memory=True)
 def warm() -> None: ...
 """
+MISSPELT = """
+from weighbridge import Dispatcher
+dispatcher = Dispatcher(policy="by-wieght")
+"""
 
 
 @pytest.mark.parametrize(
@@ -505,19 +522,24 @@ def warm() -> None: ...
         (["two"], "the modules hold 2 dispatchers (two:one, two:two), and a worker serves one"),
         (["two", "--dispatcher", "two:one", "--queue", "hevy"], "'hevy', a queue of no task; the queues are: default"),
         ([], "setting modules is empty, and no module was named; name those that declare tasks"),
+        (["misspelt"], "Error: policy 'by-wieght': there is no shipped policy of this name"),
+        (["misspelt"], "raised while module 'misspelt' was imported ("),
     ],
-    ids=["not found", "no task", "several dispatchers", "unknown queue", "no module"],
+    ids=["not found", "no task", "several dispatchers", "unknown queue", "no module", "policy", "place of the policy"],
 )
 def test_what_cannot_work_as_configured_is_said_once_and_exits_2(
     service: Service, start: StartWorker, arguments: list[str], says: str
 ) -> None:
     (service.folder / "stays.py").write_text(STAYS, encoding="utf-8")
     (service.folder / "two.py").write_text(TWO_DISPATCHERS, encoding="utf-8")
+    (service.folder / "misspelt.py").write_text(MISSPELT, encoding="utf-8")
 
     worker = start(*arguments, "--processes", "2")
 
     assert worker.wait_for_the_end() == 2
     assert worker.log.replace("\n", " ").count(says) == 1, worker.log
+    assert worker.log.startswith("Error: "), worker.log  # nothing of a start that comes to nothing
+    assert " worker." not in worker.log
     assert "Traceback" not in worker.log
     assert not worker.events("worker.died")
 
@@ -684,7 +706,7 @@ def test_a_stop_signal_asks_by_its_distance_from_the_first(heard_s: list[float],
 
 
 def test_messages_arrive_as_they_were_sent_however_they_are_cut() -> None:
-    ready = Ready(queues=("default", "heavy"), threads=8, tasks=3, dispatcher="app:dispatcher")
+    ready = Ready(queues=("default", "heavy"), threads=8, tasks=3, in_process_only=1, dispatcher="app:dispatcher")
     refused = Refused(reason="first line\nsecond line: ä")
     ours, theirs = Channel.pair()
     with ours, Channel(theirs) as other:

@@ -9,6 +9,7 @@ import click
 
 from weighbridge._version import __version__
 from weighbridge.errors import WeighbridgeError
+from weighbridge.worker.modules import explained
 
 #: Each command is the object ``command`` in the module of this package of that name. The one-line help stands
 #: here, so that listing the commands imports none of them.
@@ -55,7 +56,7 @@ class LazyGroup(click.Group):
         except WeighbridgeError as error:
             if ctx.params.get("traceback"):
                 raise
-            raise RefusedError(str(error)) from error
+            raise RefusedError(explained(error)) from error
 
 
 @click.group(

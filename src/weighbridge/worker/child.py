@@ -24,13 +24,14 @@ from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware import AsyncIO
 
 from weighbridge.constraint import Constraint, constraint_of
+from weighbridge.decision import Lane
 from weighbridge.errors import ModuleError, SettingsError, WeighbridgeError
 from weighbridge.events import emit
 from weighbridge.settings import Settings
 from weighbridge.task import TaskSpec, registry
 from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Ready, Refused
 from weighbridge.worker.logs import hide_arguments, log_to_stderr
-from weighbridge.worker.modules import find_dispatcher, import_modules, put_current_directory_first
+from weighbridge.worker.modules import explained, find_dispatcher, import_modules, put_current_directory_first
 from weighbridge.worker.reach import FirstContact
 from weighbridge.worker.running import RunningCalls
 from weighbridge.worker.signals import SignalInbox
@@ -72,7 +73,8 @@ def prepare(options: ChildOptions) -> Work:
         raise _no_task(names, constraints)
     queues = _checked_queues(options.queues, known=set(broker.get_declared_queues()))
     tasks = sum(actor.queue_name in queues for actor in broker.actors.values())
-    ready = Ready(queues=queues, threads=options.threads, tasks=tasks, dispatcher=place)
+    staying = sum(each is not None and each.lane is Lane.IN_PROCESS for each in constraints.values())
+    ready = Ready(queues=queues, threads=options.threads, tasks=tasks, in_process_only=staying, dispatcher=place)
     return Work(broker=broker, settings=dispatcher.settings, ready=ready)
 
 
@@ -83,7 +85,7 @@ def run(options: ChildOptions, channel: Channel) -> ExitCode:
     try:
         work = prepare(options)
     except WeighbridgeError as error:
-        channel.send(Refused(reason=str(error)))
+        channel.send(Refused(reason=explained(error)))
         return ExitCode.REFUSED
     log_to_stderr()  # only now, so that a module that configures logging when it is imported goes first
     hide_arguments(work.broker)

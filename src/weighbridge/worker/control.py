@@ -47,11 +47,15 @@ class ChildOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The child has started its threads. ``dispatcher`` says where it was found, ``tasks`` counts them."""
+    """The child has started its threads. ``dispatcher`` says where it was found.
+
+    ``tasks`` counts those that it runs, ``in_process_only`` the declared ones that no worker ever does.
+    """
 
     queues: tuple[str, ...]
     threads: int
     tasks: int
+    in_process_only: int
     dispatcher: str
 
 

@@ -17,6 +17,8 @@ from weighbridge.dispatcher import Dispatcher
 from weighbridge.errors import ModuleError, SeveralDispatchersError, WeighbridgeError
 
 DOTTED_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+#: The folder of this package.
+OURS: Final = Path(__file__).parents[1]
 
 
 def put_current_directory_first() -> None:
@@ -30,9 +32,23 @@ def import_modules(names: Iterable[str]) -> list[ModuleType]:
     """Import each module.
 
     :raises ModuleError: for the first that cannot be imported, with what happened and where.
-    :raises WeighbridgeError: as the module's own use of this package raised it.
+    :raises WeighbridgeError: as the module's own use of this package raised it, with a note that says where.
     """
     return [_import(name) for name in names]
+
+
+def explained(error: WeighbridgeError) -> str:
+    """An error of ours for a person: its message, and below it the notes that it got on its way."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+
+def is_machinery(frame: traceback.FrameSummary) -> bool:
+    """Whether a line of a traceback is Python's import system or this package, so no line of the user's."""
+    return (
+        frame.filename.startswith("<frozen ")
+        or frame.filename == importlib.__file__
+        or Path(frame.filename).is_relative_to(OURS)
+    )
 
 
 def find_dispatcher(modules: Sequence[ModuleType], *, chosen: str | None) -> tuple[Dispatcher, str]:
@@ -101,8 +117,10 @@ def _import(name: str) -> ModuleType:
                 module=name, problem=f"is not found from {Path.cwd()}", remedy=_alternatives(name)
             ) from error
         raise _failed(name, error) from error
-    except WeighbridgeError:
-        raise  # a setting, a policy or a declaration: it says by itself what is wrong and what to do
+    except WeighbridgeError as error:
+        # A setting, a policy or a declaration: it says by itself what is wrong and what to do.
+        error.add_note(f"raised while module {name!r} was imported{_place(error)}")
+        raise
     except (Exception, SystemExit) as error:
         raise _failed(name, error) from error
 
@@ -126,11 +144,8 @@ def _place(error: BaseException) -> str:
     """The innermost line of a file that was running, import machinery and our own code left out."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__))
-    places = [frame for frame in frames if not frame.filename.startswith("<frozen ") and frame.filename != ours]
-    places = [frame for frame in places if frame.filename != importlib.__file__]
-    return f" ({places[-1].filename}, line {places[-1].lineno})" if places else ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_machinery(frame)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _spelling(name: str) -> str:

@@ -104,6 +104,7 @@ class Supervisor:
         self._kill_at_s: float | None = None
         self._stopping = False
         self._refusal: str | None = None
+        self._announced = False
         self._outcome = ExitCode.CLEAN
 
     def run(self) -> ExitCode:
@@ -111,8 +112,6 @@ class Supervisor:
 
         :raises WorkerError: with a child's own words, if it cannot work as configured.
         """
-        first = self._places[0].options
-        emit(logger, STARTING, pid=os.getpid(), processes=len(self._places), threads=first.threads)
         signals = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
         with self._selector, SignalInbox(signals, clock=self._clock) as inbox:
             self._selector.register(inbox.fileno(), selectors.EVENT_READ)
@@ -132,6 +131,13 @@ class Supervisor:
             raise WorkerError(reason=self._refusal)
         emit(logger, STOPPED, pid=os.getpid(), outcome=self._outcome.name.lower())
         return self._outcome
+
+    def _announce(self) -> None:
+        """Say that work starts: not before a child has shown that it can, so that a refusal comes first."""
+        if not self._announced:
+            self._announced = True
+            threads = self._places[0].options.threads
+            emit(logger, STARTING, pid=os.getpid(), processes=len(self._places), threads=threads)
 
     def _children(self) -> list[ChildProcess]:
         return [place.child for place in self._places if place.child is not None]
@@ -180,6 +186,7 @@ class Supervisor:
             match message:
                 case Ready():
                     child.ready = True
+                    self._announce()
                     emit(
                         logger,
                         READY,
@@ -188,6 +195,7 @@ class Supervisor:
                         queues=",".join(message.queues),
                         threads=message.threads,
                         tasks=message.tasks,
+                        in_process_only=message.in_process_only,
                         dispatcher=message.dispatcher,
                     )
                 case Refused():
