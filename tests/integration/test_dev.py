@@ -92,9 +92,7 @@ class Dev:
 
     def wait_until_up(self) -> str:
         """The address of the app, when all of it runs."""
-        self.wait_for(r"^worker \|.*worker\.ready")
-        self.wait_for(r"^web    \|.*startup complete")
-        return self.wait_for(r"^web    \|.*Uvicorn running on").split("running on ")[1].split()[0]
+        return self.wait_for(r"^dev    \| ready: ").split("ready: ")[1].split()[0]
 
     def end(self) -> int:
         status = self.process.wait(60)
@@ -207,16 +205,14 @@ def test_a_broken_source_file_is_waited_out(shop: Path) -> None:
         assert post(f"{url}/render/out.txt")["version"] == "mended"
 
 
-def test_an_app_that_cannot_listen_ends_all_with_its_status() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with dev("shop:app", "--port", str(taken.getsockname()[1])) as running:
-            status = running.end()
-            assert status != 0
-            assert f"web    | ended with status {status}" in running.lines
-            assert running.found(r"^web    \|.*(?i:address already in use)")
-            assert running.lines[-1] == "dev    | stopped"
+def test_an_app_that_ends_later_ends_all_with_its_status() -> None:
+    with dev("shop:app", "--port", "0") as running:
+        running.wait_until_up()
+        (uvicorn,) = [int(pid) for pid in re.findall(r"reloader process \[(\d+)\]", "\n".join(running.lines))]
+        os.kill(uvicorn, signal.SIGKILL)
+        assert running.end() == 128 + signal.SIGKILL
+        assert "web    | ended with status 137" in running.lines
+        assert running.lines[-1] == "dev    | stopped"
 
 
 def test_a_server_that_dies_ends_all() -> None:
@@ -249,7 +245,155 @@ def test_a_configured_broker_that_is_dead_is_an_error(tmp_path: Path) -> None:
         assert running.found("nothing answers there")
 
 
+# -- ready --------------------------------------------------------------------------------------------------
+
+
+def test_it_says_once_that_all_is_up_and_then_it_is(shop: Path) -> None:
+    with dev("shop:app", "--port", "0") as running:
+        url = running.wait_until_up()
+        assert running.found(r"^worker \|.*worker\.ready")  # not before it
+        assert post(f"{url}/render/out.txt")["version"] == "one"  # at the first try
+        write_shop(shop, version="number two")
+        running.wait_for(r"^worker \|.*worker\.ready", times=2)
+        running.wait_for(r"^web    \|.*startup complete", times=2)
+        assert len(running.found("ready: ")) == 1
+
+
+def test_an_app_that_is_slow_to_start_is_not_called_ready_before_it_answers(shop: Path) -> None:
+    (shop / "slow.py").write_text(SLOW_START, encoding="utf-8")
+    with dev("slow:app", "--port", "0") as running:
+        running.wait_until_up()
+        up = running.lines.index(running.wait_for(r"^web    \|.*startup complete"))
+        assert running.lines.index(running.wait_for("ready: ")) > up
+
+
+SLOW_START = """
+import asyncio
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from shop import dispatcher
+
+
+@asynccontextmanager
+async def lifespan(app):
+    await asyncio.sleep(1.5)
+    async with dispatcher:
+        yield
+
+
+app = FastAPI(lifespan=lifespan, dependencies=[dispatcher.gate])
+"""
+
+
+def test_without_a_task_that_can_be_queued_it_is_ready_without_a_worker(shop: Path) -> None:
+    (shop / "light.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n", encoding="utf-8")
+    with dev("light:app", "--port", "0") as running:
+        running.wait_for(r"^dev    \| ready without a worker, which has ended \(see above\): http://127\.0\.0\.1:\d+ ")
+        assert running.found(r"^worker \| Error: module 'light' declares no task that can be queued")
+
+
+# -- refused ------------------------------------------------------------------------------------------------
+
+
+def refused(*words: str, **environment: str) -> str:
+    """What it says when it starts nothing."""
+    with dev(*words, **environment) as running:
+        assert running.end() == 2, running.lines
+        assert not running.found(r"^(server|web|worker|dev) +\|"), running.lines
+        return "\n".join(running.lines)
+
+
 def test_what_is_no_app_is_refused_with_an_example() -> None:
-    with dev("shop") as running:
-        assert running.end() == 2
-        assert running.found("as in app.main:app")
+    assert "as in app.main:app" in refused("shop")
+
+
+@pytest.mark.parametrize(
+    ("app", "says"),
+    [
+        ("shpo:app", "Error: module 'shpo' is not found from FOLDER; did you mean shop?"),
+        ("shop:ap", "Error: module 'shop' has no 'ap'; did you mean shop:app?"),
+        ("shop:VERSION", "Error: module 'shop' holds in 'VERSION' a value of type str, which is no app; did you mean"),
+        ("shop.py:app", "Error: module 'shop.py' is not found from FOLDER; did you mean shop?"),
+    ],
+)
+def test_an_app_that_is_not_there_is_refused_with_the_one_that_is_meant(shop: Path, app: str, says: str) -> None:
+    assert refused(app).startswith(says.replace("FOLDER", str(shop)))
+
+
+def test_an_app_that_cannot_be_imported_is_refused_with_its_own_traceback(shop: Path) -> None:
+    (shop / "broken.py").write_text("print('on the way')\nimport inner\n", encoding="utf-8")
+    (shop / "inner.py").write_text("\n1 / 0\n", encoding="utf-8")
+    lines = refused("broken:app").splitlines()
+    assert lines[:3] == [
+        "on the way",
+        "Traceback (most recent call last):",
+        f'  File "{shop / "broken.py"}", line 2, in <module>',
+    ]
+    assert f'  File "{shop / "inner.py"}", line 2, in <module>' in lines
+    assert lines[-1].startswith(
+        f"Error: module 'broken' cannot be imported ({shop / 'inner.py'}, line 2): ZeroDivision"
+    )
+    assert not [line for line in lines if "importlib" in line or "weighbridge/" in line]
+
+
+def test_a_syntax_error_is_shown_with_its_line(shop: Path) -> None:
+    (shop / "broken.py").write_text("def (\n", encoding="utf-8")
+    assert '", line 1\n    def (\n' in refused("broken:app")
+
+
+def test_an_app_that_ends_its_process_is_refused(shop: Path) -> None:
+    (shop / "broken.py").write_text("import os\nos._exit(7)\n", encoding="utf-8")
+    assert "module 'broken' ends the process that imports it, with status 7" in refused("broken:app")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("WEIGHBRIDGE_POLICY", "by-wieght", "Error: policy 'by-wieght': there is no shipped policy of this name"),
+        ("WEIGHBRIDGE_ON_FAILURE", "explode", "Error: setting on_failure is not valid ('explode')"),
+        ("WEIGHBRIDGE_POLCY", "by-weight", "Error: setting WEIGHBRIDGE_POLCY is not a setting; did you mean"),
+    ],
+)
+def test_a_wrong_setting_is_refused_as_such_and_not_as_a_fault_of_the_app(variable: str, value: str, says: str) -> None:
+    said = refused("shop:app", **{variable: value})
+    assert said.startswith(says)
+    assert "cannot be imported" not in said
+    assert "Traceback" not in said
+
+
+def test_a_port_in_use_is_refused_with_the_option_for_another() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused("shop:app", "--port", str(port))
+        assert f"port {port} of 127.0.0.1 is in use by another process" in said
+        assert "--port NUMBER" in said
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    assert "give an address of this machine: --host" in refused("shop:app", "--host", "192.0.2.1")
+
+
+def test_the_app_is_looked_up_with_the_broker_that_it_will_have(shop: Path) -> None:
+    source = "import os\nassert os.environ['WEIGHBRIDGE_BROKER_URL'].startswith('unix://')\nfrom shop import app\n"
+    (shop / "asks.py").write_text(source, encoding="utf-8")
+    with dev("asks:app", "--port", "0") as running:
+        running.wait_until_up()
+
+
+def test_a_thread_of_the_app_does_not_hold_up_the_start(shop: Path) -> None:
+    source = "import threading\nthreading.Thread(target=threading.Event().wait).start()\nraise RuntimeError\n"
+    (shop / "threads.py").write_text(source, encoding="utf-8")
+    assert "RuntimeError" in refused("threads:app")
+
+
+def test_an_import_that_takes_long_is_named_and_can_be_stopped(shop: Path) -> None:
+    (shop / "stuck.py").write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
+    with dev("stuck:app", "--port", "0") as running:
+        running.wait_for(r"^dev    \| importing stuck takes its time")
+        pids = descendants(running.process.pid)
+        running.process.send_signal(signal.SIGINT)
+        assert running.end() == 0
+        assert not any(map(is_alive, pids))

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from weighbridge.cli.dev.watch import SourceWatch
 from weighbridge.cli.leash import LeashedProcess
-from weighbridge.cli.watch import SourceWatch
 
 
 def is_alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""``weighbridge dev``: a server, the app with reload, and a worker, in one terminal, for development."""
+"""A session of ``weighbridge dev``: children that talk into one terminal, and one loop over what happens to them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import os
 import queue
 import signal
 import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from importlib.util import find_spec
-from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Final, assert_never
 
 import click
 
-from weighbridge.cli.group import RefusedError
+from weighbridge.cli import app_reference
+from weighbridge.cli.dev.readiness import Readiness
+from weighbridge.cli.dev.terminal import Source, Terminal
+from weighbridge.cli.dev.watch import SourceWatch
 from weighbridge.cli.leash import LeashedProcess
-from weighbridge.cli.watch import SourceWatch
 from weighbridge.embedded import EmbeddedServer, ExternalServer, find_server
 from weighbridge.embedded.choice import shown_place
 from weighbridge.errors import ModuleError
@@ -30,32 +28,18 @@ from weighbridge.worker.signals import StopSignals, Wish
 
 #: How often the server's process is looked at, in seconds.
 LOOK_S: Final = 0.5
+#: How often it is asked whether all is up, until it is.
+LOOK_UNTIL_READY_S: Final = 0.1
 #: Seconds that the app has for what it has begun, at reload and at the end; then connections are closed.
 WEB_GRACE_S: Final = 5
 #: Seconds that running calls have in the worker, at restart and at the end.
 WORKER_GRACE_S: Final = 5
 #: Seconds that a process needs beyond the grace of its own work, to drain and to wait for its children.
 MARGIN_S: Final = 10
-
+#: Seconds that the import of the app may take before it is said what is waited for.
+SLOW_IMPORT_S: Final = 3
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Source(StrEnum):
-    """Whose line of output it is."""
-
-    SERVER = "server"
-    WEB = "web"
-    WORKER = "worker"
-    DEV = "dev"
-
-
-COLOURS: Final = {
-    Source.SERVER: "magenta",
-    Source.WEB: "cyan",
-    Source.WORKER: "yellow",
-    Source.DEV: "bright_black",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,37 +65,8 @@ class Changed:
 Event = Stop | Ended | Changed
 
 
-@click.command("dev")
-@click.argument("app")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address that the app listens on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="The port that the app listens on; 0 takes a free one.",
-)
-def command(app: str, *, host: str, port: int) -> None:
-    """Run APP (module:name, as for uvicorn) with all that it needs, for development.
-
-    Starts a server (or takes WEIGHBRIDGE_BROKER_URL), the app under uvicorn with reload, and one worker for
-    the app's module, which restarts when a source file below this folder changes. One Ctrl-C stops all of
-    them, a second one at once. Nothing is kept: what waits in the queue is gone with the server.
-
-    Exit code: 0 if it was stopped, otherwise that of the app, or 1 if the server ended.
-    """
-    if os.name != "posix":
-        raise RefusedError("weighbridge dev needs Linux or macOS; on Windows, run it in WSL")
-    module, _, name = app.partition(":")
-    if not module or not name:
-        raise ModuleError(module=app, problem="does not name an app", remedy="write module:name, as in app.main:app")
-    if find_spec("uvicorn") is None:
-        raise RefusedError("weighbridge dev runs the app under uvicorn: python -m pip install uvicorn")
-    sys.exit(Dev(app=app, module=module, host=host, port=port).run())
-
-
-class Dev:
-    """The session: children that talk into one terminal, and one loop that waits for what happens to them."""
+class Session:
+    """One run of the command: ``app`` is ``module:name``, and ``module`` its first half."""
 
     def __init__(self, *, app: str, module: str, host: str, port: int) -> None:
         self._app = app
@@ -119,8 +74,9 @@ class Dev:
         self._host = host
         self._port = port
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._printing = threading.Lock()
-        self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._terminal = Terminal(on_gone=lambda: self._events.put(Stop()))
+        self._say = self._terminal.say
+        self._readiness = Readiness()
         self._environment: dict[str, str] = {}
         self._web: LeashedProcess | None = None
         self._worker: LeashedProcess | None = None
@@ -129,27 +85,69 @@ class Dev:
         self._impatient = False
 
     def run(self) -> int:
-        """Run until something asks to stop, or fails; the exit code."""
-        if isinstance(sys.stdout, TextIOWrapper):
-            # The children may write what the terminal's encoding cannot show.
-            sys.stdout.reconfigure(errors="replace")
+        """Run until something asks to stop, or fails; the exit code.
+
+        :raises ModuleError: if importing the app ends the process that tries it.
+        """
         handlers = {each: signal.signal(each, self._on_signal) for each in STOP_SIGNALS}
         try:
             with find_server(Settings().broker_url) as server:
-                self._say(Source.SERVER, _introduction(server))
+                # The app is looked up with the very environment that it will run in, so after the server has started.
                 self._environment = {**os.environ, "WEIGHBRIDGE_BROKER_URL": server.url}
-                try:
-                    status = self._serve(server)
-                finally:
-                    self._say(Source.DEV, "stopping")
-                    # The app first: what it drains into the queue then still finds the server.
-                    self._end(self._web)
-                    self._end(self._worker)
+                status = self._look_up_app()
+                if status is None:
+                    self._say(Source.SERVER, _introduction(server))
+                    status = self._serve_to_the_end(server)
         finally:
             for each, handler in handlers.items():
                 signal.signal(each, handler)
+        return status
+
+    def _serve_to_the_end(self, server: EmbeddedServer | ExternalServer) -> int:
+        try:
+            status = self._serve(server)
+        finally:
+            self._say(Source.DEV, "stopping")
+            # The app first: what it drains into the queue then still finds the server.
+            self._end(self._web)
+            self._end(self._worker)
         self._say(Source.DEV, "stopped")
         return status
+
+    # -- before anything starts -----------------------------------------------------------------------------
+
+    def _look_up_app(self) -> int | None:
+        """Let a process of its own import the app; an exit code if there is nothing to run, with the reason shown.
+
+        :raises ModuleError: if that process ends without a reason.
+        """
+        lines: list[str] = []
+        words = ["-P", "-m", app_reference.__name__, self._app]  # -P: as for the worker's processes
+        child = self._start(words, name="look-up", grace_s=WEB_GRACE_S, on_line=lines.append)
+        slow_at_s = time.monotonic() + SLOW_IMPORT_S
+        while True:
+            match self._next_event(timeout_s=LOOK_S):
+                case Stop():
+                    self._end(child)
+                    return 0
+                case Ended(status=status):
+                    break
+                case _:
+                    if time.monotonic() > slow_at_s:
+                        slow_at_s = float("inf")
+                        self._say(Source.DEV, f"importing {self._module} takes its time …")
+        child.end()
+        if status == 0:
+            return None
+        for line in lines:
+            click.echo(line, err=True)
+        if status == app_reference.REFUSED and lines:
+            return status
+        raise ModuleError(
+            module=self._module,
+            problem=f"ends the process that imports it, with status {status}",
+            remedy=f"mend it until python -c 'import {self._module}' works here",
+        )
 
     # -- the loop -------------------------------------------------------------------------------------------
 
@@ -159,7 +157,9 @@ class Dev:
             self._worker = self._start_worker()
             self._web = self._start_web()
             while True:
-                event = self._next_event(timeout_s=LOOK_S)
+                if news := self._readiness.news():
+                    self._say(Source.DEV, news, bold=True)
+                event = self._next_event(timeout_s=LOOK_S if self._readiness.complete else LOOK_UNTIL_READY_S)
                 match event:
                     case Stop():
                         return 0
@@ -194,6 +194,7 @@ class Dev:
             self._worker = self._start_worker()
         else:
             self._worker = None
+            self._readiness.worker_ended()
             self._say(Source.WORKER, f"ended with status {status}; it starts again when a source file has changed")
 
     def _end(self, child: LeashedProcess | None) -> None:
@@ -219,42 +220,30 @@ class Dev:
     def _start_web(self) -> LeashedProcess:
         listening = ["--host", self._host, "--port", str(self._port)]
         ending = ["--timeout-graceful-shutdown", str(WEB_GRACE_S)]
-        colours = "--use-colors" if self._coloured else "--no-use-colors"
-        return self._start(
-            Source.WEB,
-            ["-m", "uvicorn", self._app, "--reload", *listening, *ending, colours],
-            grace_s=WEB_GRACE_S + MARGIN_S,
-        )
+        colours = "--use-colors" if self._terminal.coloured else "--no-use-colors"
+        words = ["-m", "uvicorn", self._app, "--reload", *listening, *ending, colours]
+        return self._start_speaking(Source.WEB, words, grace_s=WEB_GRACE_S + MARGIN_S)
 
     def _start_worker(self) -> LeashedProcess:
-        return self._start(
-            Source.WORKER,
-            ["-m", "weighbridge", "worker", self._module, "--processes", "1", "--grace", str(WORKER_GRACE_S)],
-            grace_s=WORKER_GRACE_S + MARGIN_S,
-        )
+        words = ["-m", "weighbridge", "worker", self._module, "--processes", "1", "--grace", str(WORKER_GRACE_S)]
+        return self._start_speaking(Source.WORKER, words, grace_s=WORKER_GRACE_S + MARGIN_S)
 
-    def _start(self, source: Source, words: list[str], *, grace_s: float) -> LeashedProcess:
+    def _start_speaking(self, source: Source, words: list[str], *, grace_s: float) -> LeashedProcess:
+        def on_line(line: str) -> None:
+            self._say(source, line)
+            self._readiness.hear(source, line)
+
+        return self._start(words, name=source, grace_s=grace_s, on_line=on_line)
+
+    def _start(self, words: list[str], *, name: str, grace_s: float, on_line: Callable[[str], None]) -> LeashedProcess:
         return LeashedProcess(
             [sys.executable, *words],
-            name=source,
+            name=name,
             environment=self._environment,
             grace_s=grace_s,
-            on_line=lambda line: self._say(source, line),
+            on_line=on_line,
             on_end=lambda child, status: self._events.put(Ended(child=child, status=status)),
         )
-
-    # -- the terminal ---------------------------------------------------------------------------------------
-
-    def _say(self, source: Source, text: str) -> None:
-        prefix = f"{source:<6} |"
-        shown = click.style(prefix, fg=COLOURS[source]) if self._coloured else prefix
-        with self._printing:
-            try:
-                for line in text.splitlines() or [""]:
-                    sys.stdout.write(f"{shown} {line}\n")
-                sys.stdout.flush()
-            except BrokenPipeError:  # nobody reads any more, as after `| head`
-                self._events.put(Stop())
 
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
         # The same wish may come twice: from the terminal, and from a tool that passes it on.
