@@ -61,7 +61,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def sections(output: str) -> dict[str, str]:
     """What is shown for each policy, by its name, and the comparison as the last one."""
     parts = re.split(
-        r"^(by-weight|all-in-process|all-queued|─+ What the policy buys ─+)(?::|$)", output, flags=re.MULTILINE
+        r"^(by-weight|all-in-process|all-queued|─+ What the policy changes ─+)(?::|$)", output, flags=re.MULTILINE
     )
     pages = zip(parts[1::2], parts[2::2], strict=True)
     return {name.strip("─ "): page for name, page in pages if "\u2500" in page}
@@ -74,10 +74,12 @@ def rows(page: str) -> dict[str, list[str]]:
 
 @pytest.mark.timeout(300)
 def test_the_demo_shows_each_call_in_its_lane_and_none_lost_or_double(elsewhere: Path) -> None:
+    started_s = time.monotonic()
     ended = subprocess.run(COMMAND, capture_output=True, text=True, check=False)
+    took_s = time.monotonic() - started_s
     assert ended.returncode == 0, ended.stdout + ended.stderr
     pages = sections(ended.stdout)
-    assert list(pages) == ["by-weight", "all-in-process", "all-queued", "What the policy buys"]
+    assert list(pages) == ["by-weight", "all-in-process", "all-queued", "What the policy changes"]
     expected = {
         "by-weight": {"audit": "in_process", "render_report": "queue"},
         "all-in-process": {"audit": "in_process", "render_report": "in_process"},
@@ -89,7 +91,10 @@ def test_the_demo_shows_each_call_in_its_lane_and_none_lost_or_double(elsewhere:
             assert table[task][1:3] == [lane, "web" if lane == "in_process" else "worker"], policy
         assert sum(int(table[task][0]) for task in ("audit", "count_sale", "charge", "render_report")) == 562
         assert "562 calls were accepted, and each ran exactly once" in pages[policy]
-    assert "a health probe is answered" in pages["What the policy buys"]
+    compared = [line for line in pages["What the policy changes"].splitlines() if line.startswith(("a ", "an "))]
+    assert len(compared) == 6
+    assert all(line.count("\N{MULTIPLICATION SIGN}") == 2 for line in compared), compared
+    assert took_s < 60
     assert list(elsewhere.iterdir()) == []
 
 
@@ -112,8 +117,22 @@ def test_calls_that_were_lost_are_named_and_the_demo_fails(elsewhere: Path) -> N
     assert demo.returncode == 1
     assert re.search(r"^by-weight: \d+ accepted and never run$", output, flags=re.MULTILINE), output
     assert re.search(r"^    (charge|render_report) of by-weight-(order|report)-\d+$", output, flags=re.MULTILINE)
-    assert "What the policy buys" not in output
+    assert "What the policy changes" not in output
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.timeout(180)
+def test_a_call_that_ran_twice_is_named_and_the_demo_fails(elsewhere: Path) -> None:
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+        assert eventually(lambda: any(path.stat().st_size for path in elsewhere.glob("weighbridge-demo-*/runs.jsonl")))
+        (journal,) = elsewhere.glob("weighbridge-demo-*/runs.jsonl")
+        first = journal.read_text(encoding="utf-8").partition("\n")[0]
+        with journal.open("ab", buffering=0) as file:
+            file.write(first.encode() + b"\n")
+        output, _ = demo.communicate(timeout=150)
+    assert demo.returncode == 1
+    assert re.search(r"^by-weight: 1 run more than once$", output, flags=re.MULTILINE), output
+    assert re.search(r"^    \w+ of by-weight-\w+-\d+: 2 times$", output, flags=re.MULTILINE), output
 
 
 def test_on_a_terminal_it_shows_progress_and_ctrl_c_leaves_nothing(elsewhere: Path) -> None:

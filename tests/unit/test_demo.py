@@ -157,11 +157,52 @@ def test_a_page_with_faults_does_not_say_that_all_is_well(traffic: Traffic, runs
     assert "exactly once" not in page
 
 
-def test_the_comparison_speaks_of_no_policy_that_measured_nothing_else(traffic: Traffic, runs: list[Run]) -> None:
-    same = [figures_of(policy, traffic, runs) for policy in POLICIES]
-    page = shown(pages.comparison(same))
-    assert "times as late" not in page
-    assert "\N{MULTIPLICATION SIGN}" not in page
+def test_below_the_table_it_says_in_one_line_where_the_clocks_start_and_stop(traffic: Traffic, runs: list[Run]) -> None:
+    lines = shown(pages.policy_page(figures_of("by-weight", traffic, runs), description="text")).splitlines()
+    assert lines[-3] == "ms since a request was due; a run may end before the client reads the response"
+    assert "response read" in lines[1]
+    assert "run ended" in lines[1]
+
+
+def test_every_kind_of_request_is_introduced_with_the_tasks_that_it_adds() -> None:
+    lines = shown(pages.introduction(list(POLICIES), server="redis-server")).splitlines()
+    for kind, (name, added, what) in pages.REQUESTS.items():
+        assert any(line.split() == [str(COUNTS[kind]), *name.split(), *added.split(), *what.split()] for line in lines)
+
+
+def slowed(traffic: Traffic, *, by: float) -> Traffic:
+    """The same traffic with every answer so many times as late."""
+    return Traffic(answers=[replace(answer, response_s=answer.response_s * by) for answer in traffic.answers])
+
+
+def test_a_loss_of_the_first_policy_is_told_like_a_win(traffic: Traffic, runs: list[Run]) -> None:
+    first = figures_of("by-weight", traffic, runs)
+    later = figures_of("all-in-process", slowed(traffic, by=4), runs)
+    sooner = figures_of("all-queued", slowed(traffic, by=0.25), runs)
+    page = shown(pages.comparison([first, later, sooner]))
+    (probe,) = [line for line in page.splitlines() if line.startswith("a health probe")]
+    assert probe.split()[5:] == ["10.0", "40.0", "4.0", pages.FACTOR, "2.5", "0.2", pages.FACTOR]
+    told = " ".join(page.split())
+    assert "all-in-process. Later than with by-weight: health probes; sooner: nothing; about the same: " in told
+    assert "all-queued. Later than with by-weight: nothing; sooner: health probes; about the same: " in told
+
+
+def test_every_line_is_compared_for_every_policy_and_fits_into_80_columns(traffic: Traffic, runs: list[Run]) -> None:
+    traffic.answers.append(answered(Kind.VIEW, 1, audit=Lane.IN_PROCESS))
+    traffic.answers.append(answered(Kind.ORDER, 2, count_sale=Lane.IN_PROCESS))
+    runs += [run("audit", Kind.VIEW, 1, WEB), run("count_sale", Kind.ORDER, 2, WEB)]
+    page = shown(pages.comparison([figures_of(policy, traffic, runs) for policy in POLICIES]))
+    for each in pages.MEASURES:
+        (line,) = [line for line in page.splitlines() if line.startswith(each.name)]
+        assert line.count(f"1.0 {pages.FACTOR}") == 2
+    assert "…" not in page
+
+
+def test_what_was_not_measured_is_compared_in_no_word(traffic: Traffic, runs: list[Run]) -> None:
+    page = shown(pages.comparison([figures_of(policy, traffic, runs) for policy in POLICIES]))
+    (views,) = [line for line in page.splitlines() if line.startswith("a page view")]
+    assert views.split()[-3:] == ["-", "-", "-"]
+    assert "page views" not in page
 
 
 def test_long_lists_of_faults_are_cut_and_counted() -> None:
