@@ -67,6 +67,23 @@ def test_the_example_of_the_readme_answers_and_a_worker_runs_it(
     assert "rendered" in printed
 
 
+def test_the_readme_shows_what_a_person_gets(tmp_path: Path) -> None:
+    page = OpenPage(ROOT / "README.md", tmp_path)
+    example = page.blocks[: next(at for at, block in enumerate(page.blocks) if "pip" in block.code)]
+    command, request = [block.code.strip() for block in example if block.language == "bash"]
+    (answer,) = [json.loads(block.code) for block in example if block.language == "json"]
+    (printed,) = [block.code for block in example if block.language == "text"]
+    assert (command, request) == ("weighbridge dev app:app", "curl -X POST localhost:8000/reports")
+    with development(tmp_path) as (address, lines):
+        given = httpx.post(f"{address}/reports").json()
+        until(lambda: set(without_ids(printed).splitlines()) <= set(without_ids("\n".join(lines())).splitlines()))
+    assert without_ids(json.dumps(given)) == without_ids(json.dumps(answer))
+
+
+def without_ids(text: str) -> str:
+    return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", text)
+
+
 def test_the_example_of_the_readme_has_fifteen_lines() -> None:
     example = next(block for block in blocks_of(ROOT / "README.md") if block.title == "app.py")
     assert len([line for line in example.code.splitlines() if line]) == 15

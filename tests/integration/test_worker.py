@@ -27,7 +27,7 @@ from weighbridge.embedded.binary import find_binary
 from weighbridge.errors import ModuleError
 from weighbridge.task import registry
 from weighbridge.worker.backoff import LONGEST_DELAY_S, Backoff
-from weighbridge.worker.control import Channel, ChildOptions, Ready, Refused
+from weighbridge.worker.control import Channel, ChildOptions, Prepared, Ready, Refused
 from weighbridge.worker.modules import find_dispatcher, import_modules
 from weighbridge.worker.process import Ending
 from weighbridge.worker.signals import StopSignals, Wish
@@ -257,7 +257,7 @@ def test_a_worker_says_that_it_starts_once_it_will_not_refuse(service: Service, 
 
     (starting,) = worker.events("worker.starting")
     assert f"pid={worker.process.pid} processes=2 threads=3" in starting
-    assert worker.lines.index(starting) == 0
+    assert worker.lines.index(starting) < worker.lines.index(worker.events("worker.ready")[0])
 
 
 def test_each_of_several_processes_becomes_ready(service: Service, start: StartWorker) -> None:
@@ -710,10 +710,11 @@ def test_messages_arrive_as_they_were_sent_however_they_are_cut() -> None:
     refused = Refused(reason="first line\nsecond line: ä")
     ours, theirs = Channel.pair()
     with ours, Channel(theirs) as other:
+        other.send(Prepared())
         other.send(ready)
         other.send(refused)
 
-        assert ours.receive() == [ready, refused]
+        assert ours.receive() == [Prepared(), ready, refused]
         assert ours.receive() == []
 
 

@@ -29,7 +29,7 @@ from weighbridge.errors import ModuleError, SettingsError, WeighbridgeError
 from weighbridge.events import emit
 from weighbridge.settings import Settings
 from weighbridge.task import TaskSpec, registry
-from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Ready, Refused
+from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Prepared, Ready, Refused
 from weighbridge.worker.logs import hide_arguments, log_to_stderr
 from weighbridge.worker.modules import explained, find_dispatcher, import_modules, put_current_directory_first
 from weighbridge.worker.reach import FirstContact
@@ -87,6 +87,7 @@ def run(options: ChildOptions, channel: Channel) -> ExitCode:
     except WeighbridgeError as error:
         channel.send(Refused(reason=explained(error)))
         return ExitCode.REFUSED
+    channel.send(Prepared())
     log_to_stderr()  # only now, so that a module that configures logging when it is imported goes first
     hide_arguments(work.broker)
     running = RunningCalls()

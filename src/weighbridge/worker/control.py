@@ -46,6 +46,11 @@ class ChildOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The child can work as configured, and is about to start its threads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """The child has started its threads. ``dispatcher`` says where it was found.
 
@@ -66,8 +71,8 @@ class Refused:
     reason: str
 
 
-Message = Ready | Refused
-_MESSAGES: Final[dict[str, type[Message]]] = {"ready": Ready, "refused": Refused}
+Message = Prepared | Ready | Refused
+_MESSAGES: Final[dict[str, type[Message]]] = {"prepared": Prepared, "ready": Ready, "refused": Refused}
 
 
 class Channel:

@@ -15,7 +15,7 @@ from typing import Final, assert_never
 from weighbridge.errors import WorkerError
 from weighbridge.events import emit
 from weighbridge.worker.backoff import Backoff
-from weighbridge.worker.control import GIVE_BACK_S, ChildOptions, ExitCode, Ready, Refused
+from weighbridge.worker.control import GIVE_BACK_S, ChildOptions, ExitCode, Prepared, Ready, Refused
 from weighbridge.worker.process import ChildProcess, Ending
 from weighbridge.worker.signals import SignalInbox, StopSignals, Wish
 
@@ -184,9 +184,10 @@ class Supervisor:
             return
         for message in child.messages():
             match message:
+                case Prepared():
+                    self._announce()
                 case Ready():
                     child.ready = True
-                    self._announce()
                     emit(
                         logger,
                         READY,
