@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 import anyio.from_thread
@@ -13,7 +13,7 @@ import anyio.lowlevel
 
 from weighbridge.call import Call
 from weighbridge.chooser import Chooser
-from weighbridge.errors import EnqueueError, SeveralDispatchersError, UnavailableError
+from weighbridge.errors import DispatcherError, EnqueueError, NotOpenError, SeveralDispatchersError, UnavailableError
 from weighbridge.events import emit
 from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.settings import OnFailure
@@ -61,7 +61,7 @@ class Dispatch:
         """
         self.in_process.reserve(staying)
 
-    async def commit(self, queued: Sequence[Call], staying: Sequence[Call]) -> list[Call]:
+    async def commit(self, queued: Sequence[Call], staying: Sequence[Call]) -> Sequence[Call]:
         """Accept a request's calls, all or none: room in process for those that stay, the broker for the queued.
 
         Not cancellable while the broker is asked.
@@ -81,6 +81,29 @@ class Dispatch:
             self.in_process.release(staying)
             raise
         return list(staying)
+
+    def run_blocking(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine on the dispatcher's loop, from any thread that may be blocked.
+
+        :raises NotOpenError: if that loop has ended.
+        """
+        try:
+            anyio.from_thread.run(run, token=self.token)
+        except anyio.RunFinishedError:
+            raise NotOpenError(
+                problem="the event loop of the dispatcher has ended", remedy="open it anew, on a loop that runs"
+            ) from None
+
+    def refuse_elsewhere(self) -> None:
+        """Refuse to go on where another event loop runs than the dispatcher's: its lanes belong to that one.
+
+        :raises DispatcherError: on another event loop.
+        """
+        if anyio.lowlevel.current_token() != self.token:
+            raise DispatcherError(
+                problem="the dispatcher is open on another event loop",
+                remedy="open one on each loop, or use `with dispatcher.tasks()` on a thread of this one",
+            )
 
     def _keep_here(self, queued: Sequence[Call], error: UnavailableError, staying: Sequence[Call]) -> Sequence[Call]:
         """The queued calls, if they certainly are not in the queue and each may then run here; else ``error``."""

@@ -222,6 +222,8 @@ class Dispatcher:
     async def join(self) -> None:
         """Return once nothing waits or runs in process. What is queued is the workers' and is not waited for.
 
+        Not from inside a request that has committed, nor from a task that runs in process: it would wait for itself.
+
         :raises NotOpenError: if the dispatcher is not open.
         """
         await self._opened().in_process.join()

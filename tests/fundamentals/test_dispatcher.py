@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import anyio
 import anyio.to_thread
 import pytest
 from fastapi import FastAPI
@@ -136,6 +138,38 @@ async def test_without_the_broker_the_block_raises_and_nothing_of_it_runs(no_bro
         await dispatcher.join()
 
     assert refusal.value.unknown is False
+    assert happened == []
+
+
+async def test_on_another_event_loop_they_are_refused() -> None:
+    """Its lanes belong to the loop that opened it; ``with`` on a thread leads there."""
+
+    async def elsewhere(dispatcher: Dispatcher) -> None:
+        with pytest.raises(DispatcherError, match="another event loop"):
+            async with dispatcher.tasks():
+                note("entered")
+        with pytest.raises(DispatcherError, match="another event loop"):
+            async with BackgroundTasks(dispatcher=dispatcher):
+                note("entered")
+
+    async with Dispatcher() as dispatcher:
+        await anyio.to_thread.run_sync(anyio.run, elsewhere, dispatcher)
+
+    assert happened == []
+
+
+def test_from_a_thread_whose_dispatcher_has_lost_its_loop_they_are_refused() -> None:
+    entered = Dispatcher()
+    blocks: list[Any] = []
+
+    async def serve() -> None:
+        async with entered:
+            blocks.append(entered.tasks())
+
+    anyio.run(serve)
+    with pytest.raises(NotOpenError, match="loop of the dispatcher has ended"), blocks[0] as tasks:
+        tasks.add_task(note, "never")
+
     assert happened == []
 
 

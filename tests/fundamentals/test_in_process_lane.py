@@ -234,6 +234,23 @@ def test_on_failure_stop_changes_nothing_for_queued_calls(broker: MemoryBroker) 
     assert broker.queued == ["charge"]
 
 
+def test_on_failure_stop_leaves_every_keyword_to_the_task() -> None:
+    def sync_task(func: int, args: int, self: int) -> None:
+        note(f"{func} {args} {self}")
+
+    async def async_task(func: int, args: int, self: int) -> None:
+        note(f"{func} {args} {self}")
+
+    def add(tasks: BackgroundTasks) -> Ticket:
+        tasks.add_task(sync_task, func=1, args=2, self=3)
+        return tasks.add_task(async_task, func=1, args=2, self=3)
+
+    with TestClient(service(None, add, on_failure="stop")) as client:
+        assert client.post("/").status_code == 200
+
+    assert happened == ["1 2 3", "1 2 3"]
+
+
 def test_on_failure_stop_runs_each_call_once_though_another_comes_back_from_the_queue(no_broker_url: str) -> None:
     @task(weight=200, on_unavailable="run_here")
     def render() -> None:

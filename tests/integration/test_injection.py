@@ -7,7 +7,9 @@ and on the public fallback, so both must behave alike, and a FastAPI that change
 # ruff: noqa: B008  # dependencies that are made for one test can only be defaults: no annotation can name them
 
 import asyncio
+import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -27,7 +29,7 @@ import weighbridge
 from weighbridge import Dispatcher, task
 from weighbridge.background.facade import BackgroundTasks
 from weighbridge.background.injection import FACADE, STATE, keeps_exit_stacks, provider_of
-from weighbridge.errors import CommittedError
+from weighbridge.errors import CommittedError, DispatcherError, EnqueueError
 from weighbridge.task import registry
 
 pytestmark = pytest.mark.anyio
@@ -211,10 +213,8 @@ async def test_the_public_annotation_and_the_gate_take_the_exit_stacks() -> None
     async with dispatcher:
         assert await serve(app, scope=scope) == 200
 
-    stack, facade, gated_by = scope[FACADE]
-    assert gated_by is dispatcher
-    assert stack is not None
-    assert seen == [facade]
+    assert scope[FACADE].stack is not None
+    assert seen == [scope[FACADE].facade]
 
 
 # -- the commit point ---------------------------------------------------------------------------------------
@@ -404,6 +404,123 @@ async def test_nor_is_it_cancelled_in_asyncios_own_way(
     assert sorted(set(events) - {"first byte of a 200"}) == ["call", "committing", "enqueue"]
 
 
+async def test_a_commit_that_the_endpoint_left_under_way_is_waited_for(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    broker.let_in.clear()
+    async with opened(broker) as dispatcher, anyio.create_task_group() as beside:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            beside.start_soon(tasks.commit)
+            await until(lambda: queue_of(dispatcher).waiting > 0)
+            threading.Timer(0.05, broker.let_in.set).start()
+
+        assert await serve(app) == 200
+
+    assert events == ["enqueue", "first byte of a 200", "call"]
+
+
+async def test_and_if_it_fails_there_is_no_2xx(way: Way, gated: bool, broker: NotingBroker, charge: Any) -> None:
+    broker.let_in.clear()
+    broker.failing = True
+    async with opened(broker) as dispatcher, anyio.create_task_group() as beside:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            async def commit() -> None:
+                with pytest.raises(EnqueueError):
+                    await tasks.commit()
+
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            beside.start_soon(commit)
+            await until(lambda: queue_of(dispatcher).waiting > 0)
+            threading.Timer(0.05, broker.let_in.set).start()
+
+        assert await serve(app) == 503
+
+    assert events == ["first byte of a 503"]
+
+
+async def test_an_endpoint_that_fails_while_its_commit_is_under_way_leaves_no_call_behind(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.let_in.clear()
+    async with opened(broker) as dispatcher, anyio.create_task_group() as beside:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            beside.start_soon(tasks.commit)
+            await until(lambda: queue_of(dispatcher).waiting > 0)
+            raise HTTPException(418)
+
+        assert await serve(app) == 418
+        broker.let_in.set()
+
+    assert events == ["first byte of a 418", "enqueue"]
+    assert "background.calls_not_run" in caplog.text
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_time_out_of_asyncio_round_a_commit_is_one_when_the_commit_has_ended(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    async with committing(way, gated, broker, charge) as app:
+
+        @app.post("/impatient")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            asyncio.get_running_loop().call_later(0.05, broker.let_in.set)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await tasks.commit()
+            await asyncio.sleep(0)
+            note("goes on")
+
+        assert await serve(app, "/impatient") == 200
+
+    assert broker.queued == ["charge"]
+    assert [each for each in events if each != "committing"] == ["enqueue", "goes on", "first byte of a 200", "call"]
+
+
+async def test_a_thread_that_the_commit_overtakes_is_told_the_truth(broker: NotingBroker, charge: Any) -> None:
+    """A call that was refused is not enqueued, and one that has a ticket is."""
+    adding = threading.Event()
+
+    class SlowList(list[Any]):
+        def append(self, call: Any) -> None:
+            super().append(call)
+            adding.set()
+            time.sleep(0.1)  # the commit comes while the thread is between two steps of add_task
+
+    async with opened(broker) as dispatcher:
+        tasks = BackgroundTasks(dispatcher=dispatcher)
+        tasks._queued = SlowList()
+        tickets: list[Any] = []
+
+        def add() -> None:
+            with contextlib.suppress(CommittedError):
+                tickets.append(tasks.add_task(charge, 1))
+
+        thread = threading.Thread(target=add)
+        thread.start()
+        await until(adding.is_set)
+        await tasks.commit()
+        await anyio.to_thread.run_sync(thread.join)
+        await tasks()
+
+    assert len(broker.queued) == len(tickets)
+
+
 @asynccontextmanager
 async def committing(way: Way, gated: bool, broker: NotingBroker, charge: Any) -> AsyncIterator[FastAPI]:
     """An app whose request has its commit under way until the broker lets it in."""
@@ -560,6 +677,44 @@ async def test_a_routers_gate_below_an_apps_takes_over_for_its_routes(way: Way) 
     assert events.count("call") == 2
     for broker in brokers:
         broker.close()
+
+
+async def test_a_gate_that_comes_too_late_is_refused(way: Way) -> None:
+    """FastAPI gives the endpoint what it gave the dependency before: the facade of the other dispatcher."""
+
+    def asks(tasks: BackgroundTasks = way.tasks) -> None: ...
+
+    brokers = NotingBroker(), NotingBroker()
+    async with opened(brokers[0]) as outer, opened(brokers[1]) as inner:
+        app = FastAPI(dependencies=[way.gate(outer), Depends(asks)])
+        router = APIRouter(dependencies=[way.gate(inner)])
+
+        @router.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None: ...
+
+        app.include_router(router)
+        with pytest.raises(DispatcherError, match="put the gate first"):
+            await serve(app)
+
+    for broker in brokers:
+        broker.close()
+
+
+async def test_a_gate_of_the_same_dispatcher_may_come_later(way: Way, broker: NotingBroker, charge: Any) -> None:
+    def adds(tasks: BackgroundTasks = way.tasks) -> None:
+        tasks.add_task(charge, 1)
+
+    async with opened(broker) as dispatcher:
+        app = FastAPI(dependencies=[Depends(adds), way.gate(dispatcher)])
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(note, "call")
+
+        assert await serve(app) == 200
+
+    assert broker.queued == ["charge"]
+    assert events == ["enqueue", "first byte of a 200", "call"]
 
 
 async def test_without_a_gate_a_mounted_app_finds_the_dispatcher_in_the_lifespan_state(

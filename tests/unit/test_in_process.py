@@ -16,7 +16,7 @@ from weighbridge.arguments import ArgumentCodec
 from weighbridge.call import Call, CallOptions
 from weighbridge.crossing import call_is_async
 from weighbridge.decision import Decision, Lane
-from weighbridge.errors import LaneFullError
+from weighbridge.errors import LaneFullError, NotOpenError
 from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.task import TaskSpec
 
@@ -95,6 +95,32 @@ async def test_a_chain_runs_in_the_order_added_whatever_is_sync_and_whatever_asy
         await chain.wait()
 
     assert ran == [1, 2, 3, 4]
+
+
+async def test_calls_that_were_accepted_and_never_handed_over_are_named_when_the_lane_closes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def never() -> None: ...
+
+    late = call(never)
+    async with lane(drain_timeout_s=0.01) as opened:
+        opened.reserve([late])
+    assert "in_process.call_not_started task=never" in caplog.text
+
+    chain = opened.hand_over([late])  # a response that ends after the lane
+    with anyio.fail_after(1):
+        await chain.wait()
+    opened.release([late])
+    assert opened.reading().waiting == 0
+
+
+async def test_a_closed_lane_accepts_no_calls() -> None:
+    def never() -> None: ...
+
+    async with lane() as opened:
+        pass
+    with pytest.raises(NotOpenError):
+        opened.reserve([call(never)])
 
 
 async def test_chains_run_beside_each_other() -> None:

@@ -16,6 +16,7 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
+from weighbridge.cancellation import cancellations, obey, to_the_end
 from weighbridge.errors import EnqueueError, LaneFullError
 from weighbridge.lanes.queue.batch import Batch
 from weighbridge.lanes.queue.failure import Failure
@@ -423,64 +424,15 @@ async def test_a_wait_ends_with_its_time() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("times", [1, 3])
-async def test_a_cancellation_of_asyncios_own_gets_through_when_the_wait_has_ended(times: int) -> None:
-    writer = ScriptedWriter()
-    waiter = WAITERS.here()
-    seen: list[object] = []
-
-    async def request() -> None:
-        seen.append(await waiter.wait())
-        await asyncio.sleep(0)
-        seen.append("not cancelled")
-
-    async with publishing_beside_a_loop(writer) as publisher:
-        writer.may_write.clear()
-        publisher.submit(batch("a", waiter=waiter))
-        task = asyncio.create_task(request())
-        for _ in range(times):
-            await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.sleep(0)
-        assert not task.done()
-        writer.may_write.set()
-        await asyncio.wait([task])
-
-    assert seen == [True]
-    assert task.cancelled()
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_time_out_of_asyncio_is_still_a_time_out_when_the_wait_has_ended() -> None:
-    writer = ScriptedWriter()
-    waiter = WAITERS.here()
-    async with publishing_beside_a_loop(writer) as publisher:
-        writer.may_write.clear()
-        publisher.submit(batch("a", waiter=waiter))
-        asyncio.get_running_loop().call_later(0.05, writer.may_write.set)
-        ended: list[bool] = []
-
-        async def request() -> None:
-            async with asyncio.timeout(0.01):
-                ended.append(await waiter.wait())
-                await asyncio.sleep(0)
-
-        with pytest.raises(TimeoutError):
-            await request()
-        assert ended == [True]
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_wake_and_a_cancellation_in_the_same_turn_of_the_loop_lose_neither() -> None:
     writer = ScriptedWriter()
     waiter = WAITERS.here()
     seen: list[object] = []
 
     async def request() -> None:
-        seen.append(await waiter.wait())
-        await asyncio.sleep(0)
+        since = cancellations()
+        seen.append(await to_the_end(waiter.wait))
+        obey(since=since)
         seen.append("not cancelled")
 
     async with publishing_beside_a_loop(writer) as publisher:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 
 from weighbridge.call import Call
 
@@ -22,4 +25,7 @@ class CallTask(BackgroundTask):
     async def __call__(self) -> None:
         """Run as Starlette would: in the request, and let the failure out."""
         self.begun = True
-        await super().__call__()
+        if self.is_async:
+            await self.func(*self.args, **self.kwargs)
+        else:  # bound first, since the thread's starter has parameters of its own
+            await run_in_threadpool(partial(self.func, *self.args, **self.kwargs))

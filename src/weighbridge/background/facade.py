@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Literal, ParamSpec, Self
 
-import anyio.from_thread
 from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from starlette.background import BackgroundTask
 
-from weighbridge.background.abandoned import NOT_RUN, Unstarted
+from weighbridge.background.abandoned import Unstarted
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask
+from weighbridge.background.commit import Commit, State, note_not_run, too_late
 from weighbridge.background.options_view import OptionsView
-from weighbridge.background.state import State, too_late
-from weighbridge.background.unavailable import for_request, interrupted
 from weighbridge.background.undispatched import chooser as undispatched
 from weighbridge.call import Call, CallOptions, Ticket
+from weighbridge.cancellation import cancellations, obey
 from weighbridge.decision import Lane
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
-from weighbridge.errors import CommittedError, UnavailableError
+from weighbridge.errors import CommittedError
 from weighbridge.events import emit
 
 logger: Final = logging.getLogger("weighbridge.background")
@@ -31,7 +31,6 @@ COMMITTED_LATE: Final = "background.committed_after_response"
 P = ParamSpec("P")
 
 _NO_OPTIONS: Final = CallOptions()
-_NO_FAILURE: Final = Exception("no commit has failed")
 
 
 class BackgroundTasks(FastAPIBackgroundTasks):
@@ -71,9 +70,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         #: Whether in-process calls run in the request: no dispatcher is open, or ``on_failure="stop"``.
         self.runs_like_starlette = in_request and (dispatch is None or dispatch.runs_like_starlette)
         self._queued: list[Call] = []
-        self._accepted: list[Call] = []
-        self._state = State.OPEN
-        self._failure: Exception = _NO_FAILURE
+        self._adding = Lock()
+        self._commit = Commit()
         self._unstarted: Unstarted | None = None
         self._stands_alone = False
         self._started = False
@@ -116,18 +114,15 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     def _add(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: CallOptions
     ) -> Ticket:
-        if self._state is not State.OPEN and not self._takes_staying:
-            raise too_late(func)
         call = self._chooser.choose(func, args, kwargs, options=options)
         decision = call.decision
-        if decision.lane is Lane.QUEUE:
-            if self._takes_staying:
+        with self._adding:  # or a thread of the endpoint's own could be told "too late" of a call that was committed
+            if self._commit.state is not State.OPEN and not (self._takes_staying and decision.lane is Lane.IN_PROCESS):
                 raise too_late(func)
-            self._queued.append(call)
-        else:
-            self.tasks.append(CallTask(call))
-        if self._state is not State.OPEN and not self._takes_staying:
-            raise too_late(func)  # a thread of the endpoint's own was overtaken by the commit
+            if decision.lane is Lane.QUEUE:
+                self._queued.append(call)
+            else:
+                self.tasks.append(CallTask(call))
         return Ticket(id=call.id, lane=decision.lane, reason=decision.reason, weight=call.weight)
 
     # -- the commit point -----------------------------------------------------------------------------------
@@ -141,64 +136,51 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         :raises EnqueueError: if the broker did not take the queued calls; no in-process call will run.
         :raises LaneFullError: if a lane has no room.
         """
-        if self._state is State.COMMITTED:
+        since = cancellations()
+        if await self._commit.is_done():
+            obey(since=since)
             return
-        if isinstance(self._failure, UnavailableError) and self._failure.unknown:
-            raise self._failure
-        if self._state in (State.DISCARDED, State.COMMITTING):
-            raise CommittedError(action="commit()", remedy="commit once, from one place")
         dispatch = self._dispatch
+        with self._adding:
+            staying = self._staying()
+            self._commit.begin()
         if dispatch is None or (self.runs_like_starlette and not self._queued):
-            self._commit_ended([task.call for task in self.tasks if isinstance(task, CallTask)])
-            return
-        self._state = State.COMMITTING
-        staying = [] if self.runs_like_starlette else [self._call_of(task) for task in self.tasks]
-        try:
-            if self._queued:
-                self._accepted = await dispatch.commit(self._queued, staying)
-            else:
-                dispatch.accept(staying)
-                self._accepted = staying
-        except UnavailableError as error:
-            self._fail(for_request(error))
-            raise self._failure from error
-        except BaseException as error:
-            self._fail(error if isinstance(error, Exception) else interrupted(self._queued))
-            raise
-        self._commit_ended(self._accepted)
-
-    def _commit_ended(self, unstarted: list[Call]) -> None:
-        self._state = State.COMMITTED
+            self._commit.end()
+        else:
+            await self._commit.run(dispatch, queued=self._queued, staying=staying, since=since)
         if self._stands_alone:
-            self._unstarted = Unstarted(unstarted, self._dispatch if self._accepted else None)
-
-    def _fail(self, failure: Exception) -> None:
-        self._state, self._failure = State.FAILED, failure
+            self._unstarted = Unstarted(self._unrun(), dispatch if self._commit.accepted else None)
 
     async def commit_at_gate(self) -> None:
         """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette still takes a stream's calls."""
-        if self._state is State.FAILED:  # an early commit failed and was not given up: there is no 2xx
-            raise self._failure
-        if self._state is State.OPEN:
+        commit = self._commit
+        if commit.state is State.FAILED:  # an early commit failed and was not given up: there is no 2xx
+            assert commit.failure is not None
+            raise commit.failure
+        if commit.state in (State.OPEN, State.COMMITTING):
             await self.commit()
             self._takes_staying = self.runs_like_starlette
 
     def discard(self) -> None:
         """Drop every call that is not in the queue yet: the endpoint failed, or gives them up after a failed commit."""
-        if self._state is State.COMMITTED and self._accepted and not self._started and self._dispatch is not None:
+        commit = self._commit
+        if commit.accepted and not self._started and self._dispatch is not None:
             # Committed early, on purpose, and then the endpoint failed: what stays does not run, as in Starlette.
-            self._dispatch.release(self._accepted)
-            emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in self._accepted])
-        self._state = State.DISCARDED
+            self._dispatch.release(commit.accepted)
+            note_not_run(commit.accepted)
+        with self._adding:
+            commit.state, commit.accepted = State.DISCARDED, ()
         self._takes_staying = False
         self._settle()
 
     def commit_blocking(self) -> None:
         """:meth:`commit` from a thread: a sync endpoint, a scheduler."""
         if self._dispatch is not None:
-            anyio.from_thread.run(self.commit, token=self._dispatch.token)
-        else:
-            self._commit_ended([task.call for task in self.tasks if isinstance(task, CallTask)])
+            self._dispatch.run_blocking(self.commit)
+            return
+        self._commit.end()
+        if self._stands_alone:
+            self._unstarted = Unstarted(self._unrun(), None)
 
     def __enter__(self) -> Self:
         refuse_on_loop()
@@ -213,6 +195,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             self.discard()
 
     async def __aenter__(self) -> Self:
+        if self._dispatch is not None:
+            self._dispatch.refuse_elsewhere()
         return self
 
     async def __aexit__(
@@ -228,7 +212,11 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     @property
     def pending(self) -> bool:
         """Whether accepted in-process calls still wait to be handed over, or to be run like Starlette."""
-        return not self._started and self._state is State.COMMITTED and (bool(self._accepted) or self._unbegun)
+        return (
+            not self._started
+            and self._commit.state is State.COMMITTED
+            and (bool(self._commit.accepted) or self._unbegun)
+        )
 
     @property
     def _unbegun(self) -> bool:
@@ -252,12 +240,12 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         """
         if self._started:
             raise CommittedError(action="a second run of the same BackgroundTasks", remedy="make one for each response")
-        if self._state is State.OPEN:
+        if self._commit.state is State.OPEN:
             if self._queued:
                 emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in self._queued])
             await self.commit()
         await self._start(wait=None)
-        if self.runs_like_starlette and self._state is State.COMMITTED:
+        if self.runs_like_starlette and self._commit.state is State.COMMITTED:
             await super().__call__()
 
     async def run_accepted(self, *, wait: bool | None = None) -> None:
@@ -266,7 +254,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         What runs like Starlette is run here, if FastAPI has not.
         """
         await self._start(wait=wait)
-        if self.runs_like_starlette and self._state is State.COMMITTED and self._unbegun:
+        if self.runs_like_starlette and self._commit.state is State.COMMITTED and self._unbegun:
             await super().__call__()
 
     async def _start(self, *, wait: bool | None) -> None:
@@ -274,16 +262,25 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self._takes_staying = False
         self._settle()
         dispatch = self._dispatch
-        if dispatch is not None and self._accepted and self._state is State.COMMITTED:
-            chain = dispatch.hand_over(self._accepted)
+        if dispatch is not None and self._commit.accepted:
+            chain = dispatch.hand_over(self._commit.accepted)
             if dispatch.wait_in_process if wait is None else wait:
                 await chain.wait()
 
-    def _call_of(self, task: BackgroundTask) -> Call:
-        """The call of an item; one that was put into ``.tasks`` by hand becomes a call that stays."""
-        if isinstance(task, CallTask):
-            return task.call
-        return self._chooser.choose(task, options=_IN_PROCESS)
+    def _staying(self) -> list[Call]:
+        """The calls for the lane in process; an item that was put into ``.tasks`` by hand becomes one."""
+        if self.runs_like_starlette:
+            return []
+        return [
+            task.call if isinstance(task, CallTask) else self._chooser.choose(task, options=_IN_PROCESS)
+            for task in self.tasks
+        ]
+
+    def _unrun(self) -> Sequence[Call]:
+        """What would be lost if no response ran this facade."""
+        if self.runs_like_starlette:
+            return [task.call for task in self.tasks if isinstance(task, CallTask)]
+        return self._commit.accepted
 
 
 _IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)

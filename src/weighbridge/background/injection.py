@@ -27,6 +27,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from weighbridge.background.facade import BackgroundTasks
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
+from weighbridge.errors import DispatcherError
 from weighbridge.events import emit
 
 logger: Final = logging.getLogger("weighbridge.background")
@@ -36,8 +37,7 @@ NOT_OPEN: Final = "background.dispatcher_not_open"
 FUNCTION_STACK: Final = "fastapi_function_astack"
 REQUEST_STACK: Final = "fastapi_inner_astack"
 
-#: Where a request's facade stands in the ASGI scope, with the stack that it commits on and the dispatcher of its gate.
-#: A router's gate below an app's, of another dispatcher, takes over for its routes.
+#: Where a request's :class:`Injected` facade stands in the ASGI scope.
 FACADE: Final = "weighbridge.facade"
 #: Where the lifespan publishes its dispatcher, in the state that mounted apps see too.
 STATE: Final = "weighbridge"
@@ -77,14 +77,12 @@ def _provider_on_stacks(source: DispatchSource | None) -> Provider:
         scope = connection.scope
         function_stack: AsyncExitStack = scope[FUNCTION_STACK]
         # A scope may be solved more than once, on other stacks; each has a facade of its own.
-        known = scope.get(FACADE)
-        if known is not None and known[0] is function_stack and (source is None or source is known[2]):
-            facade: BackgroundTasks = known[1]
-            return facade
-        facade = _new_facade(scope, source, outer)
-        scope[FACADE] = (function_stack, facade, source)
-        function_stack.push_async_exit(_CommitPoint(facade, scope))
-        return facade
+        known: Injected | None = scope.get(FACADE)
+        if known is not None and known.stack is function_stack and known.serves(source):
+            return known.facade
+        known = scope[FACADE] = Injected(scope, source, outer, stack=function_stack)
+        function_stack.push_async_exit(_CommitPoint(known.facade, scope))
+        return known.facade
 
     return weighbridge_tasks
 
@@ -105,9 +103,11 @@ class _CommitPoint(AbstractAsyncContextManager[None, None]):
         if error is not None and not isinstance(error, WebSocketDisconnect):
             facade.discard()
             return
-        await facade.commit_at_gate()
-        if facade.pending:
-            self._scope[REQUEST_STACK].push_async_exit(_HandOver(facade, self._scope))
+        try:
+            await facade.commit_at_gate()
+        finally:  # a cancellation may have got through once the commit had succeeded
+            if facade.pending:
+                self._scope[REQUEST_STACK].push_async_exit(_HandOver(facade, self._scope))
 
 
 class _HandOver(AbstractAsyncContextManager[None, None]):
@@ -153,12 +153,12 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
         connection: HTTPConnection, outer: FastAPIBackgroundTasks
     ) -> AsyncIterator[tuple[BackgroundTasks, bool]]:
         scope = connection.scope
-        known = scope.get(FACADE)
-        if known is not None and (source is None or source is known[2]):
-            yield known[1], False
+        known: Injected | None = scope.get(FACADE)
+        if known is not None and known.serves(source):
+            yield known.facade, False
             return
-        facade = _new_facade(scope, source, outer)
-        scope[FACADE] = (None, facade, source)
+        injected = scope[FACADE] = Injected(scope, source, outer, stack=None)
+        facade = injected.facade
         try:
             yield facade, True
         except BaseException as error:
@@ -180,7 +180,7 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
         facade, is_first = found
         try:
             yield facade
-        except WebSocketDisconnect:  # as in _commit
+        except WebSocketDisconnect:  # as at _CommitPoint
             if is_first:
                 await facade.commit_at_gate()
             raise
@@ -205,12 +205,46 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
 # -- which dispatcher ---------------------------------------------------------------------------------------
 
 
-def _new_facade(scope: Scope, source: DispatchSource | None, outer: FastAPIBackgroundTasks) -> BackgroundTasks:
-    dispatch = _dispatch_for(scope, source)
-    if dispatch is None or dispatch.runs_like_starlette:
-        # FastAPI runs the items of its own list after the response; sharing it keeps Starlette's order.
-        return BackgroundTasks.of(dispatch, tasks=outer.tasks)
-    return BackgroundTasks.of(dispatch)
+class Injected:
+    """The facade of a request, the dispatch that it uses, the stack that it commits on."""
+
+    __slots__ = ("_is_in_use", "dispatch", "facade", "stack")
+
+    def __init__(
+        self,
+        scope: Scope,
+        source: DispatchSource | None,
+        outer: FastAPIBackgroundTasks,
+        *,
+        stack: AsyncExitStack | None,
+    ) -> None:
+        self.stack = stack
+        self.dispatch = dispatch = _dispatch_for(scope, source)
+        if dispatch is None or dispatch.runs_like_starlette:
+            # FastAPI runs the items of its own list after the response; sharing it keeps Starlette's order.
+            self.facade = BackgroundTasks.of(dispatch, tasks=outer.tasks)
+        else:
+            self.facade = BackgroundTasks.of(dispatch)
+        self._is_in_use = source is None
+
+    def serves(self, source: DispatchSource | None) -> bool:
+        """Whether it is what the next one gets who asks; ``source`` is the dispatcher of a gate.
+
+        A router's gate below an app's, of another dispatcher, takes over for its routes.
+
+        :raises DispatcherError: if that comes too late: FastAPI gives the endpoint what it gave a dependency before.
+        """
+        if source is None:
+            self._is_in_use = True
+            return True
+        if source.dispatch is self.dispatch:
+            return True
+        if self._is_in_use:
+            raise DispatcherError(
+                problem="a dependency was given BackgroundTasks before the gate of another dispatcher was reached",
+                remedy="put the gate first: dependencies=[dispatcher.gate, …], on the app or the router",
+            )
+        return False
 
 
 def _dispatch_for(scope: Scope, source: DispatchSource | None) -> Dispatch | None:

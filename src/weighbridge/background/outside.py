@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from types import TracebackType
 
-import anyio.from_thread
-
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.facade import BackgroundTasks
 from weighbridge.dispatch import Dispatch
@@ -40,4 +38,4 @@ class OutsideTasks:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._facade.__exit__(kind, error, traceback)
-        anyio.from_thread.run(partial(self._facade.run_accepted, wait=False), token=self._dispatch.token)
+        self._dispatch.run_blocking(partial(self._facade.run_accepted, wait=False))

@@ -56,14 +56,11 @@ class Chain:
             self._finished.set()
         return None
 
-    def give_up(self, *, running: bool) -> list[Call]:
-        """None of its calls will run, or none but the first, which runs; those that will not, in order."""
-        kept = self._left[-1:] if running else []
-        given_up = self._left[: len(self._left) - len(kept)]
-        self._left = kept
-        if not kept and self._finished is not None:
+    def give_up(self, *, running: bool) -> None:
+        """None of its calls will run, or none but the first, which runs."""
+        self._left = self._left[-1:] if running else []
+        if not self._left and self._finished is not None:
             self._finished.set()
-        return given_up[::-1]
 
 
 @dataclass(slots=True)
@@ -98,7 +95,8 @@ class InProcessLane:
         self._waiting_limit = waiting_limit
         self._drain_timeout_s = drain_timeout_s
         self._clock = clock
-        self._waiting = 0
+        #: Calls that were accepted and have not started, in that order; some are not handed over yet.
+        self._waiting: dict[Call, None] = {}
         self._running: dict[Call, Chain] = {}
         self._idle: anyio.Event | None = None
         self._limiter: anyio.CapacityLimiter | None = None
@@ -115,11 +113,12 @@ class InProcessLane:
         starter = self._opened()
         with anyio.CancelScope(shield=True), anyio.move_on_after(self._drain_timeout_s):
             await self.join()
+        self._starter = None  # so that a call that ends now starts no other
         for call in self._running:
             emit(logger, CALL_NOT_FINISHED, level=logging.ERROR, **_about(call))
-        for call in self._take_waiting():
+        for call in self._waiting:
             emit(logger, CALL_NOT_STARTED, level=logging.ERROR, **_about(call))
-        self._starter = None  # so that a call that ends now starts no other
+        self._give_up_waiting()
         await starter.stop()
 
     # -- admission ------------------------------------------------------------------------------------------
@@ -128,27 +127,34 @@ class InProcessLane:
         """Take room for calls that are accepted now and handed over after the response.
 
         :raises LaneFullError: if so many more may not wait; then no room is taken.
+        :raises NotOpenError: if the lane is not open.
         """
-        if self._waiting + len(calls) > self._waiting_limit:
+        self._opened()
+        if len(self._waiting) + len(calls) > self._waiting_limit:
             raise LaneFullError(
-                problem=f"{self._waiting} calls wait in process already, and in_process_waiting allows "
+                problem=f"{len(self._waiting)} calls wait in process already, and in_process_waiting allows "
                 f"{self._waiting_limit}",
                 tasks=[call.name for call in calls],
                 unknown=False,
                 retry_after_s=RETRY_AFTER_S,
             )
-        self._waiting += len(calls)
+        for call in calls:
+            self._waiting[call] = None
 
     def release(self, calls: Sequence[Call]) -> None:
         """Give back the room of calls that will not be handed over."""
-        self._waiting -= len(calls)
+        for call in calls:
+            self._waiting.pop(call, None)  # it is not there if the lane was closed meanwhile
         self._note_idle()
 
     def hand_over(self, calls: Sequence[Call]) -> Chain:
-        """Start a chain of calls whose room was reserved."""
+        """Start a chain of calls whose room was reserved. If the lane was closed meanwhile, it has named them."""
         chain = Chain(calls)
-        if calls:
-            self._line_up(chain, calls[0], self._opened())
+        starter = self._starter
+        if starter is None:
+            chain.give_up(running=False)
+        elif calls:
+            self._line_up(chain, calls[0], starter)
         return chain
 
     # -- what is seen from outside --------------------------------------------------------------------------
@@ -157,7 +163,7 @@ class InProcessLane:
         """The lane's counters at this moment."""
         return InProcessReading(
             running=len(self._running),
-            waiting=self._waiting,
+            waiting=len(self._waiting),
             threads_free=max(0, self._threads.limit - self._threads.running),
         )
 
@@ -184,7 +190,7 @@ class InProcessLane:
         while pool.chains and pool.running < pool.limit:
             chain, call = pool.chains.popleft()
             pool.running += 1
-            self._waiting -= 1
+            del self._waiting[call]
             self._running[call] = chain
             starter.start(call.name, call.context, partial(self._run_first, pool, chain, call))
 
@@ -245,17 +251,15 @@ class InProcessLane:
 
     # -- ending ---------------------------------------------------------------------------------------------
 
-    def _take_waiting(self) -> list[Call]:
-        """Empty the lane of calls that have not started, in no particular order among chains."""
-        taken: list[Call] = []
+    def _give_up_waiting(self) -> None:
+        """Empty the lane of calls that have not started; nobody waits for them any longer."""
         for chain in self._running.values():
-            taken += chain.give_up(running=True)
+            chain.give_up(running=True)
         for pool in (self._threads, self._tasks):
             for chain, _ in pool.chains:
-                taken += chain.give_up(running=False)
+                chain.give_up(running=False)
             pool.chains.clear()
-        self._waiting -= len(taken)
-        return taken
+        self._waiting.clear()
 
     def _note_idle(self) -> None:
         if self._idle is not None and not self._waiting and not self._running:

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-import anyio
 import dramatiq
 
 from weighbridge.call import Call
+from weighbridge.cancellation import to_the_end
 from weighbridge.errors import BrokerError, EnqueueError, NotOpenError, OptionError
 from weighbridge.events import emit
 from weighbridge.lanes.queue.actor import TypedActor, bind
@@ -92,8 +92,9 @@ class QueueLane:
     async def commit(self, calls: Sequence[Call]) -> None:
         """Return once the broker has all of ``calls``, in this order.
 
-        Not cancellable: ``timeout_s`` bounds it, and a request that was cancelled meanwhile learns it afterwards.
-        Were it to leave earlier, its queued calls could run without those that stay in process.
+        Not cancellable: ``timeout_s`` bounds it. Were a cancelled request to leave earlier, its queued calls could run
+        without those that stay in process. A cancellation of asyncio's own is left to the caller, as
+        :func:`to_the_end` says.
 
         :raises EnqueueError: if the broker did not accept them in ``timeout_s`` seconds. Then it has none of
             them, or ``unknown`` says that it may have some.
@@ -106,8 +107,7 @@ class QueueLane:
         waiter = self._waiters.here()
         publisher, batch = self._submit(calls, waiter)
         try:
-            with anyio.CancelScope(shield=True):
-                woken = await waiter.wait()
+            woken = await to_the_end(waiter.wait)
         except BaseException:  # the loop is ending
             publisher.give_up(batch)
             raise

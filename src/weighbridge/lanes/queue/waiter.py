@@ -28,10 +28,10 @@ class Waiter(Protocol):
 
 
 class AsyncWaiter(Waiter, Protocol):
-    """Waits in a coroutine, under a cancel scope that shields it."""
+    """Waits in a coroutine."""
 
     async def wait(self) -> bool:
-        """Whether it was woken before its time had passed."""
+        """Whether it was woken before its time had passed. After a cancellation it can be awaited again."""
 
 
 class Waiters:
@@ -61,11 +61,7 @@ class Waiters:
 
 
 class AsyncioWaiter:
-    """A coroutine on asyncio: a bare future, which costs a third of an event.
-
-    A cancel scope does not shield from asyncio's own ``Task.cancel`` (a time-out of asyncio, a server that shuts
-    down), so that is put off here until the wait has ended.
-    """
+    """A coroutine on asyncio: a bare future, which costs a third of an event."""
 
     __slots__ = ("_alarm", "_answer", "_woken", "home")
 
@@ -82,18 +78,11 @@ class AsyncioWaiter:
 
     async def wait(self) -> bool:
         """As :class:`AsyncWaiter` says."""
-        cancelled = False
-        while self._answer is None:
-            try:
-                await self._woken
-            except asyncio.CancelledError:
-                cancelled = True
+        if self._answer is None:
+            if self._woken.done():  # cancelled, with the task that awaited it
                 self._woken = self.home.create_future()
-        if cancelled:
-            task = asyncio.current_task(self.home)
-            assert task is not None  # it runs this
-            task.uncancel()  # one request to cancel stays one
-            task.cancel()
+            await self._woken
+        assert self._answer is not None
         return self._answer
 
     @property
