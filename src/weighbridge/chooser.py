@@ -82,6 +82,7 @@ class Chooser:
         self._readings = readings
         self._has_queue = has_queue
         self._arguments_check = arguments_check
+        self._checks_arguments = arguments_check is not ArgumentsCheck.OFF
         self._new_id = new_id
         self._clock = clock
         self._targets: WeakKeyDictionary[Callable[..., Any], Target] = WeakKeyDictionary()
@@ -138,7 +139,7 @@ class Chooser:
                 payload = spec.codec.encode(args, kwargs)
         else:
             payload = None
-            if self._arguments_check is not ArgumentsCheck.OFF and target.constraint is None and spec is not None:
+            if self._checks_arguments and target.constraint is None and spec is not None:
                 self._check_arguments(spec, args, kwargs)
         return Call(
             id=self._new_id(),

@@ -12,7 +12,7 @@ import anyio
 from weighbridge.background.abandoned import NOT_RUN
 from weighbridge.background.unavailable import for_request, interrupted
 from weighbridge.call import Call
-from weighbridge.cancellation import obey, to_the_end
+from weighbridge.cancellation import cancellations, obey, to_the_end
 from weighbridge.dispatch import Dispatch
 from weighbridge.errors import CommittedError, UnavailableError
 from weighbridge.events import emit
@@ -33,10 +33,12 @@ class State(StrEnum):
 class Commit:
     """Goes from open to committed, or fails; belongs to the loop of its dispatcher, as all of a request's end does."""
 
-    __slots__ = ("_ended", "accepted", "failure", "state")
+    __slots__ = ("_ended", "accepted", "failure", "is_open", "state")
 
     def __init__(self) -> None:
         self.state = State.OPEN
+        #: Whether ``state`` is that: asked some times by every request, and a member of an enum is slow to find.
+        self.is_open = True
         #: In-process calls that were accepted, in the order in which they are to run.
         self.accepted: Sequence[Call] = ()
         self.failure: Exception | None = None
@@ -49,34 +51,31 @@ class Commit:
             the queue.
         :raises CommittedError: if the calls were discarded.
         """
+        since = cancellations()
         if self.state is State.COMMITTING:
             self._ended = self._ended or anyio.Event()
             await to_the_end(self._ended.wait)
             if self.failure is not None:
                 raise self.failure
+            obey(since=since)
         if isinstance(self.failure, UnavailableError) and self.failure.unknown:
             raise self.failure
         if self.state is State.DISCARDED:
             raise CommittedError(action="commit()", remedy="its calls were discarded; make another BackgroundTasks")
         return self.state is State.COMMITTED
 
-    async def run(self, dispatch: Dispatch, *, queued: Sequence[Call], staying: Sequence[Call], since: int) -> None:
+    async def run(self, dispatch: Dispatch, queued: Sequence[Call], staying: Sequence[Call]) -> None:
         """Have the calls accepted, all or none. A cancellation gets through when that has ended.
 
-        :param since: :func:`cancellations` before the commit.
+        :raises UnavailableError: if they were not accepted, or it is not known.
         """
-        accepted = staying
+        since = cancellations()
         try:
-            if queued:
-                accepted = await dispatch.commit(queued, staying)
-            else:
-                dispatch.accept(staying)
+            accepted = await dispatch.commit(queued, staying)
         except UnavailableError as error:
-            failure = for_request(error)
-            self.fail(failure)
-            raise failure from error
+            raise self._fail(for_request(error)) from error
         except BaseException as error:
-            self.fail(error if isinstance(error, Exception) else interrupted(queued))
+            self._fail(error if isinstance(error, Exception) else interrupted(queued))
             raise
         if self.state is State.DISCARDED:  # while the broker was asked
             dispatch.release(accepted)
@@ -85,19 +84,35 @@ class Commit:
         self.end(accepted)
         obey(since=since)
 
+    def run_staying(self, dispatch: Dispatch, staying: Sequence[Call]) -> None:
+        """As :meth:`run`, for a request that queues no call: nothing has to be waited for."""
+        try:
+            dispatch.accept(staying)
+        except UnavailableError as error:
+            raise self._fail(for_request(error)) from error
+        except Exception as error:
+            self._fail(error)
+            raise
+        self.end(staying)
+
     def begin(self) -> None:
         """The calls are being accepted: none can be added, and whoever else commits waits."""
-        self.state, self.failure, self._ended = State.COMMITTING, None, None
+        self.state, self.is_open = State.COMMITTING, False
+        self.failure = self._ended = None
+
+    def discard(self) -> None:
+        """Nothing of it will run that is not in the queue."""
+        self.state, self.is_open, self.accepted = State.DISCARDED, False, ()
 
     def end(self, accepted: Sequence[Call] = ()) -> None:
         """The calls were accepted."""
         self.accepted = accepted
         self._end(State.COMMITTED)
 
-    def fail(self, failure: Exception) -> None:
-        """The calls were not accepted, or it is not known."""
+    def _fail(self, failure: Exception) -> Exception:
         self.failure = failure
         self._end(State.FAILED)
+        return failure
 
     def _end(self, state: State) -> None:
         if self.state is not State.DISCARDED:  # which is for good

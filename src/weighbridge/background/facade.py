@@ -18,7 +18,6 @@ from weighbridge.background.commit import Commit, State, note_not_run, too_late
 from weighbridge.background.options_view import OptionsView
 from weighbridge.background.undispatched import chooser as undispatched
 from weighbridge.call import Call, CallOptions, Ticket
-from weighbridge.cancellation import cancellations, obey
 from weighbridge.decision import Lane
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
 from weighbridge.errors import CommittedError
@@ -116,10 +115,11 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     ) -> Ticket:
         call = self._chooser.choose(func, args, kwargs, options=options)
         decision = call.decision
+        queued = decision.lane is Lane.QUEUE
         with self._adding:  # or a thread of the endpoint's own could be told "too late" of a call that was committed
-            if self._commit.state is not State.OPEN and not (self._takes_staying and decision.lane is Lane.IN_PROCESS):
+            if not self._commit.is_open and (queued or not self._takes_staying):
                 raise too_late(func)
-            if decision.lane is Lane.QUEUE:
+            if queued:
                 self._queued.append(call)
             else:
                 self.tasks.append(CallTask(call))
@@ -136,9 +136,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         :raises EnqueueError: if the broker did not take the queued calls; no in-process call will run.
         :raises LaneFullError: if a lane has no room.
         """
-        since = cancellations()
-        if await self._commit.is_done():
-            obey(since=since)
+        if not self._commit.is_open and await self._commit.is_done():
             return
         dispatch = self._dispatch
         with self._adding:
@@ -146,20 +144,22 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             self._commit.begin()
         if dispatch is None or (self.runs_like_starlette and not self._queued):
             self._commit.end()
+        elif self._queued:
+            await self._commit.run(dispatch, self._queued, staying)
         else:
-            await self._commit.run(dispatch, queued=self._queued, staying=staying, since=since)
+            self._commit.run_staying(dispatch, staying)
         if self._stands_alone:
             self._unstarted = Unstarted(self._unrun(), dispatch if self._commit.accepted else None)
 
     async def commit_at_gate(self) -> None:
         """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette still takes a stream's calls."""
         commit = self._commit
-        if commit.state is State.FAILED:  # an early commit failed and was not given up: there is no 2xx
-            assert commit.failure is not None
-            raise commit.failure
-        if commit.state in (State.OPEN, State.COMMITTING):
+        if commit.is_open or commit.state is State.COMMITTING:
             await self.commit()
             self._takes_staying = self.runs_like_starlette
+        elif commit.state is State.FAILED:  # an early commit failed and was not given up: there is no 2xx
+            assert commit.failure is not None
+            raise commit.failure
 
     def discard(self) -> None:
         """Drop every call that is not in the queue yet: the endpoint failed, or gives them up after a failed commit."""
@@ -169,7 +169,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             self._dispatch.release(commit.accepted)
             note_not_run(commit.accepted)
         with self._adding:
-            commit.state, commit.accepted = State.DISCARDED, ()
+            commit.discard()
         self._takes_staying = False
         self._settle()
 
@@ -212,17 +212,13 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     @property
     def pending(self) -> bool:
         """Whether accepted in-process calls still wait to be handed over, or to be run like Starlette."""
-        return (
-            not self._started
-            and self._commit.state is State.COMMITTED
-            and (bool(self._commit.accepted) or self._unbegun)
-        )
+        return not self._started and (bool(self._commit.accepted) or (self.runs_like_starlette and self._unbegun))
 
     @property
     def _unbegun(self) -> bool:
         """Whether FastAPI has run none of the items that it shares with us, since the response had others."""
         return (
-            self.runs_like_starlette
+            self._commit.state is State.COMMITTED
             and bool(self.tasks)
             and not any(getattr(task, "begun", True) for task in self.tasks)
         )
@@ -240,7 +236,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         """
         if self._started:
             raise CommittedError(action="a second run of the same BackgroundTasks", remedy="make one for each response")
-        if self._commit.state is State.OPEN:
+        if self._commit.is_open:
             if self._queued:
                 emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in self._queued])
             await self.commit()
@@ -254,7 +250,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         What runs like Starlette is run here, if FastAPI has not.
         """
         await self._start(wait=wait)
-        if self.runs_like_starlette and self._commit.state is State.COMMITTED and self._unbegun:
+        if self.runs_like_starlette and self._unbegun:
             await super().__call__()
 
     async def _start(self, *, wait: bool | None) -> None:
