@@ -103,23 +103,26 @@ class Ticket:
     weight: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Call:
     """One ``add_task``, weighed and decided, on its way to its lane.
 
     ``added_at_s`` is on the clock of its chooser; ``payload`` holds the encoded arguments of a call that is queued.
+
+    The type checker keeps it from being changed, not the running program: each ``add_task`` makes one, and a frozen
+    dataclass of this size takes four times as long to make.
     """
 
-    id: str
-    name: str
-    func: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    spec: TaskSpec | None
-    is_async: bool
-    decision: Decision
-    context: Context
-    added_at_s: float
-    weight: float = 0.0
-    options: CallOptions = CallOptions()
-    payload: Payload | None = None
+    id: Final[str]
+    name: Final[str]
+    func: Final[Callable[..., Any]]
+    args: Final[tuple[Any, ...]]
+    kwargs: Final[Mapping[str, Any]]
+    spec: Final[TaskSpec | None]
+    is_async: Final[bool]
+    decision: Final[Decision]
+    context: Final[Context]
+    added_at_s: Final[float]
+    weight: Final[float] = 0.0
+    options: Final[CallOptions] = CallOptions()
+    payload: Final[Payload | None] = None

@@ -22,6 +22,7 @@ from weighbridge.decision import Lane
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
 from weighbridge.errors import CommittedError
 from weighbridge.events import emit
+from weighbridge.lanes.in_process import Chain
 
 logger: Final = logging.getLogger("weighbridge.background")
 
@@ -142,7 +143,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         with self._adding:
             staying = self._staying()
             self._commit.begin()
-        if dispatch is None or (self.runs_like_starlette and not self._queued):
+        if dispatch is None or not (self._queued or staying):
             self._commit.end()
         elif self._queued:
             await self._commit.run(dispatch, self._queued, staying)
@@ -240,7 +241,9 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             if self._queued:
                 emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in self._queued])
             await self.commit()
-        await self._start(wait=None)
+        chain = self._start(wait=None)
+        if chain is not None:
+            await chain.wait()
         if self.runs_like_starlette and self._commit.state is State.COMMITTED:
             await super().__call__()
 
@@ -249,19 +252,22 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
         What runs like Starlette is run here, if FastAPI has not.
         """
-        await self._start(wait=wait)
+        chain = self._start(wait=wait)
+        if chain is not None:
+            await chain.wait()
         if self.runs_like_starlette and self._unbegun:
             await super().__call__()
 
-    async def _start(self, *, wait: bool | None) -> None:
+    def _start(self, *, wait: bool | None) -> Chain | None:
+        """Hand over what was accepted; the chain of its calls, if it is to be waited for."""
         self._started = True
         self._takes_staying = False
         self._settle()
         dispatch = self._dispatch
-        if dispatch is not None and self._commit.accepted:
-            chain = dispatch.hand_over(self._commit.accepted)
-            if dispatch.wait_in_process if wait is None else wait:
-                await chain.wait()
+        if dispatch is None or not self._commit.accepted:
+            return None
+        chain = dispatch.hand_over(self._commit.accepted)
+        return chain if (dispatch.wait_in_process if wait is None else wait) else None
 
     def _staying(self) -> list[Call]:
         """The calls for the lane in process; an item that was put into ``.tasks`` by hand becomes one."""

@@ -13,7 +13,7 @@ sent. That is where FastAPI closes its function-scoped dependencies. Two ways le
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import CodeType, TracebackType
 from typing import Any, Final
@@ -119,10 +119,10 @@ class _HandOver(AbstractAsyncContextManager[None, None]):
         self._facade = facade
         self._scope = scope
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await _hand_over(self._facade, self._scope, error)
+    ) -> Coroutine[Any, Any, None]:
+        return _hand_over(self._facade, self._scope, error)
 
 
 async def _hand_over(facade: BackgroundTasks, scope: Scope, error: BaseException | None) -> None:
