@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import threading
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
+import dramatiq
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -220,6 +224,53 @@ def test_on_a_thread_that_no_loop_has_started_that_is_logged_too(
     thread.join()
 
     assert "background.calls_not_run" in caplog.text
+
+
+async def test_what_was_committed_while_its_request_was_cancelled_is_logged_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By asyncio's own way, which a block cannot shield from: the commit ends, and then the request does."""
+    broker = SlowBroker()
+
+    @task(durable=True)
+    def charge() -> None: ...
+
+    async def endpoint() -> None:
+        async with BackgroundTasks() as tasks:
+            tasks.add_task(note, "never")
+            tasks.add_task(charge)
+        note("goes on")
+
+    async with Dispatcher(broker=broker, in_process_waiting=1) as dispatcher:
+        request = asyncio.create_task(endpoint())
+        await anyio.to_thread.run_sync(broker.asked.wait)
+        request.cancel()
+        await asyncio.sleep(0)
+        broker.let_in.set()
+        await asyncio.wait([request])
+        assert request.cancelled()
+        del request
+        gc.collect()
+        with anyio.fail_after(5):
+            await dispatcher.join()  # the room was given back
+
+    assert broker.queued == ["charge"]
+    assert happened == []
+    assert "background.calls_not_run" in caplog.text
+    broker.close()
+
+
+class SlowBroker(MemoryBroker):
+    """Takes a message when it is let in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let_in = threading.Event(), threading.Event()
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        self.asked.set()
+        assert self.let_in.wait(10)
+        return super().enqueue(message, delay=delay)
 
 
 async def test_what_a_response_has_run_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:

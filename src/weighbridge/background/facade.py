@@ -143,14 +143,16 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         with self._adding:
             staying = self._staying()
             self._commit.begin()
-        if dispatch is None or not (self._queued or staying):
-            self._commit.end()
-        elif self._queued:
-            await self._commit.run(dispatch, self._queued, staying)
-        else:
-            self._commit.run_staying(dispatch, staying)
-        if self._stands_alone:
-            self._unstarted = Unstarted(self._unrun(), dispatch if self._commit.accepted else None)
+        try:
+            if dispatch is None or not (self._queued or staying):
+                self._commit.end()
+            elif self._queued:
+                await self._commit.run(dispatch, self._queued, staying)
+            else:
+                self._commit.run_staying(dispatch, staying)
+        finally:  # a cancellation may have got through once the commit had succeeded
+            if self._stands_alone:
+                self._watch()
 
     async def commit_at_gate(self) -> None:
         """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette still takes a stream's calls."""
@@ -181,7 +183,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             return
         self._commit.end()
         if self._stands_alone:
-            self._unstarted = Unstarted(self._unrun(), None)
+            self._watch()
 
     def __enter__(self) -> Self:
         refuse_on_loop()
@@ -223,6 +225,14 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             and bool(self.tasks)
             and not any(getattr(task, "begun", True) for task in self.tasks)
         )
+
+    def _watch(self) -> None:
+        """Have calls named that no response runs, nor anything else, as long as nobody settles them."""
+        calls = [*self._commit.accepted]
+        if self.runs_like_starlette and self._commit.state is State.COMMITTED:
+            calls += [task.call for task in self.tasks if isinstance(task, CallTask)]
+        if calls:
+            self._unstarted = Unstarted(calls, self._dispatch)
 
     def _settle(self) -> None:
         if self._unstarted is not None:
@@ -277,12 +287,6 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             task.call if isinstance(task, CallTask) else self._chooser.choose(task, options=_IN_PROCESS)
             for task in self.tasks
         ]
-
-    def _unrun(self) -> Sequence[Call]:
-        """What would be lost if no response ran this facade."""
-        if self.runs_like_starlette:
-            return [task.call for task in self.tasks if isinstance(task, CallTask)]
-        return self._commit.accepted
 
 
 _IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)
