@@ -116,6 +116,23 @@ async def test_every_keyword_of_add_task_belongs_to_the_task(broker: MemoryBroke
     assert happened == ["70 left 3 f"]
 
 
+async def test_every_keyword_belongs_to_a_queued_task_too(broker: MemoryBroker) -> None:
+    @task(durable=True)
+    async def send(self: str, func: str, args: str, options: str) -> None:
+        note(f"{self} {func} {args} {options}")
+
+    async with Dispatcher(broker=broker) as dispatcher, dispatcher.tasks() as tasks:
+        tasks.add_task(send, self="a", func="b", args="c", options="d")
+    await anyio.to_thread.run_sync(run_all, broker)
+
+    assert happened == ["a b c d"]
+
+
+def run_all(broker: MemoryBroker) -> None:
+    with broker.worker():
+        pass
+
+
 async def test_a_call_that_waited_longer_than_it_may_does_not_run() -> None:
     async with Dispatcher(in_process_running=1) as dispatcher:
         holding, let_go = anyio.Event(), anyio.Event()

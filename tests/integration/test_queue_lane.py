@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from typing import Any, Final
@@ -30,6 +31,7 @@ from weighbridge.declaration import task
 from weighbridge.embedded import EmbeddedServer
 from weighbridge.errors import BrokerError, EnqueueError, LaneFullError, NotOpenError, OptionError
 from weighbridge.lanes.queue import QueueLane, connect
+from weighbridge.lanes.queue.middleware import default_middleware
 from weighbridge.lanes.queue.streams import StreamsBroker
 from weighbridge.task import registry
 
@@ -38,6 +40,7 @@ pytestmark = pytest.mark.anyio
 BOTH_LOOPS: Final = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 QUEUED: Final = Decision(lane=Lane.QUEUE, reason="a test", rule="test")
 RUNS: list[UUID] = []
+WORDS: list[dict[str, str]] = []
 
 
 @task(weight=200, name="lane.charge", queue="charges")
@@ -50,7 +53,17 @@ async def mail(order: UUID) -> None:
     RUNS.append(order)
 
 
-def call_of(func: Callable[..., Any], *args: Any, **options: Any) -> Call:
+@task(name="lane.odd", queue="charges")
+def odd(self: str, cls: str, func: str, name: str, args: str, kwargs: str, message: str, broker: str) -> None:
+    WORDS.append(locals())
+
+
+@task(name="lane.odd_async", queue="mails")
+async def odd_async(self: str, delay: str, spec: str, options: str, queue_name: str, *, call: str) -> None:
+    WORDS.append(locals())
+
+
+def call_of(func: Callable[..., Any], *args: Any, keywords: Mapping[str, Any] | None = None, **options: Any) -> Call:
     spec = registry.of(func)
     assert spec is not None
     return Call(
@@ -58,14 +71,14 @@ def call_of(func: Callable[..., Any], *args: Any, **options: Any) -> Call:
         name=spec.name,
         func=func,
         args=args,
-        kwargs={},
+        kwargs=keywords or {},
         spec=spec,
         is_async=spec.is_async,
         decision=QUEUED,
         context=Context(),
         added_at_s=0.0,
         options=CallOptions(**options),
-        payload=spec.codec.encode(args, {}),
+        payload=spec.codec.encode(args, keywords or {}),
     )
 
 
@@ -248,6 +261,17 @@ async def test_a_worker_runs_what_was_committed_with_the_values_that_were_given(
     assert sorted(RUNS) == sorted(orders)
 
 
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_parameter_may_have_any_name(own: bool, redis_url: str, namespace: str) -> None:
+    WORDS.clear()
+    connected = ours if own else dramatiqs
+    expected = [{word: word for word in inspect.signature(func).parameters} for func in (odd, odd_async)]
+    async with lane_on(connected(redis_url, namespace)) as lane:
+        await lane.commit([call_of(odd, keywords=expected[0]), call_of(odd_async, keywords=expected[1])])
+    await in_thread(run_worker_of, connected(redis_url, namespace))
+    assert sorted(WORDS, key=len) == sorted(expected, key=len)
+
+
 async def test_a_delayed_call_runs_later(broker: dramatiq.Broker, redis_url: str, namespace: str) -> None:
     RUNS.clear()
     first, second = uuid4(), uuid4()
@@ -270,11 +294,23 @@ async def test_a_call_that_expired_before_a_worker_came_does_not_run(
     assert [kept] == RUNS
 
 
-def run_worker(url: str, namespace: str) -> None:
-    """Dramatiq's own worker, until both queues are empty."""
+def dramatiqs(url: str, namespace: str) -> RedisBroker:
+    return RedisBroker(url=url, namespace=namespace, middleware=default_middleware())  # type: ignore[no-untyped-call]  # Dramatiq's
+
+
+def ours(url: str, namespace: str) -> StreamsBroker:
     broker = connect(url, namespace=namespace, timeout_s=5)
     assert isinstance(broker, StreamsBroker)
-    for func in (charge, mail):
+    return broker
+
+
+def run_worker(url: str, namespace: str) -> None:
+    run_worker_of(ours(url, namespace))
+
+
+def run_worker_of(broker: StreamsBroker | RedisBroker) -> None:
+    """Dramatiq's own worker, until both queues are empty."""
+    for func in (charge, mail, odd, odd_async):
         spec = registry.of(func)
         assert spec is not None
         QueueLane(broker=broker, timeout_s=5, waiting_limit=1, close_broker=False).bind(spec)

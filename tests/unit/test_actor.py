@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -51,6 +52,21 @@ def fail(kind: str) -> None:
     raise RuntimeError(kind)
 
 
+@task(name="actor.odd")
+def odd(self: str, cls: str, func: str, fn: str, args: str, kwargs: str, message: str, broker: str) -> None:
+    RUNS.append(locals())
+
+
+@task(name="actor.odd_async")
+async def odd_async(self: str, name: str, delay: str, spec: str, options: str, queue_name: str, *, call: str) -> None:
+    RUNS.append(locals())
+
+
+@task(name="actor.any_keyword")
+def any_keyword(**words: str) -> None:
+    RUNS.append(words)
+
+
 def spec_of(func: Any) -> TaskSpec:
     spec = registry.of(func)
     assert spec is not None
@@ -68,7 +84,7 @@ def broker() -> Iterator[StubBroker]:
 @pytest.fixture
 def worker(broker: StubBroker) -> Iterator[dramatiq.Worker]:
     """Dramatiq's own worker; its actors are to be bound before it starts, as in a real worker."""
-    for func in (bill, notify, fail):
+    for func in (bill, notify, fail, odd, odd_async, any_keyword):
         bind(broker, spec_of(func))
     broker.emit_after("process_boot")
     worker = dramatiq.Worker(broker, worker_timeout=20, worker_threads=2)
@@ -141,6 +157,20 @@ def test_an_async_function_runs_too(broker: StubBroker, worker: dramatiq.Worker)
     broker.get_actor("actor.notify").send(order)
     broker.join("mail", timeout=10_000)
     assert [order] == RUNS
+
+
+@pytest.mark.parametrize("func", [odd, odd_async])
+def test_a_parameter_may_have_any_name(broker: StubBroker, worker: dramatiq.Worker, func: Any) -> None:
+    words = {word: word for word in inspect.signature(func).parameters}
+    broker.get_actor(spec_of(func).name).send(**words)
+    broker.join("default", timeout=10_000)
+    assert [words] == RUNS
+
+
+def test_a_keyword_that_no_parameter_names_may_be_any_too(broker: StubBroker, worker: dramatiq.Worker) -> None:
+    broker.get_actor("actor.any_keyword").send(self="a", args="b")
+    broker.join("default", timeout=10_000)
+    assert RUNS == [{"self": "a", "args": "b"}]
 
 
 def test_a_value_that_does_not_survive_is_refused_where_it_is_sent(broker: StubBroker) -> None:

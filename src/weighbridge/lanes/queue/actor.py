@@ -43,6 +43,20 @@ class TypedActor(dramatiq.Actor[..., Any]):
             options=options,
         )
 
+    # Dramatiq's methods of these names take their own ``self`` by keyword too, so a task could not have it.
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run the task with the plain values of a message. Every keyword belongs to it."""
+        return self.fn(*args, **kwargs)
+
+    def message(self, /, *args: Any, **kwargs: Any) -> dramatiq.Message[Any]:
+        """A message with these values as arguments, encoded; raises what :meth:`message_with_options` does."""
+        return self.message_with_options(args=args, kwargs=kwargs)
+
+    def send(self, /, *args: Any, **kwargs: Any) -> dramatiq.Message[Any]:
+        """Enqueue such a message; blocks, as Dramatiq's own."""
+        return self.send_with_options(args=args, kwargs=kwargs)
+
     def message_with_options(
         self, *, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, **options: Any
     ) -> dramatiq.Message[Any]:
