@@ -270,6 +270,21 @@ async def test_a_declared_retry_runs_again_and_an_undeclared_one_does_not() -> N
     assert attempts == ["declared"] * 3 + ["undeclared"]
 
 
+async def test_a_call_may_have_any_number_of_retries() -> None:
+    attempts: list[int] = []
+
+    async def stubborn() -> None:
+        attempts.append(1)
+        if len(attempts) <= 1_100:
+            raise OSError
+
+    async with lane() as opened:
+        spec = spec_with(stubborn, retries=1_100, min_backoff_s=1e-6, max_backoff_s=1e-6)
+        await start(opened, call(stubborn, spec=spec)).wait()
+
+    assert len(attempts) == 1_101
+
+
 async def test_a_call_that_waited_longer_than_it_may_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
     ran: list[str] = []
     clock = Clock()

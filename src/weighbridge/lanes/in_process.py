@@ -274,4 +274,6 @@ def _about(call: Call) -> dict[str, Any]:
 def _backoff_s(call: Call, attempt: int) -> float:
     if call.spec is None:
         return 0.0
-    return float(min(call.spec.max_backoff_s, call.spec.min_backoff_s * 2**attempt))
+    # Far beyond any backoff, and still a float, which 2 to the power of 1024 is not.
+    doublings = min(attempt, 64)
+    return float(min(call.spec.max_backoff_s, call.spec.min_backoff_s * 2**doublings))
