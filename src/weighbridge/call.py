@@ -11,14 +11,10 @@ from typing import Any, Final
 
 from weighbridge.decision import Decision, Lane
 from weighbridge.errors import OptionError
-from weighbridge.task import TaskSpec, is_weight
+from weighbridge.task import LONGEST_S, WEIGHT_TAKES, TaskSpec, is_weight
 
 #: Encoded arguments: positional ones, and those by keyword.
 Payload = tuple[list[Any], dict[str, Any]]
-
-#: The longest delay or expiry, in seconds: a leap year. Brokers keep times as integers of milliseconds, and what
-#: overflows those would fail in the middle of a write; a call that waits longer belongs into a database.
-LONGEST_S: Final = 366 * 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +38,7 @@ class CallOptions:
         :raises OptionError: naming the option, its value and what it takes.
         """
         if weight is not None and not is_weight(weight):
-            raise _bad_option("weight", weight, "give a finite number ≥ 0, in milliseconds of CPU time")
+            raise _bad_option("weight", weight, f"give {WEIGHT_TAKES}")
         if lane is not None and lane not in tuple(Lane):
             raise _bad_option("lane", lane, f"give one of {', '.join(repr(str(each)) for each in Lane)}")
         for option, value in (("delay_s", delay_s), ("expires_s", expires_s)):

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any, Final, Literal, TypeVar, overload
 
 from weighbridge.arguments import ArgumentCodec
 from weighbridge.crossing import call_is_async, shape_obstacle
 from weighbridge.errors import DeclarationError
-from weighbridge.task import HEAVY_QUEUE_FROM, OnUnavailable, TaskSpec, Weight, is_weight, registry
+from weighbridge.task import (
+    HEAVY_QUEUE_FROM,
+    LONGEST_S,
+    WEIGHT_TAKES,
+    OnUnavailable,
+    TaskSpec,
+    Weight,
+    is_weight,
+    registry,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 QUEUE_NAME: Final = re.compile(r"(?!.*\.(?:DQ|XQ)$)[a-zA-Z_][a-zA-Z0-9._-]{0,99}")
 #: Python's dotted names, with ``<locals>`` of nested functions, and what people use as separators.
 TASK_NAME: Final = re.compile(r"[\w.<>:/-]{1,200}")
+#: Dramatiq waits no longer between two retries, whatever it is told.
+LONGEST_BACKOFF_S: Final = 7 * 24 * 60 * 60
 
 
 class UnknownOptionError(DeclarationError, TypeError):
@@ -33,7 +43,23 @@ class DeclarationWarning(UserWarning):
 
 
 @overload
-def task(func: F, /) -> F: ...
+def task(
+    func: F,
+    /,
+    *,
+    weight: float | Weight | Callable[..., float] = 0,
+    shares_memory: bool = False,
+    durable: bool = False,
+    name: str | None = None,
+    queue: str | None = None,
+    retries: int | None = None,
+    min_backoff_s: float = 1,
+    max_backoff_s: float = 60,
+    time_limit_s: float | None = None,
+    priority: int = 0,
+    tags: Iterable[str] = (),
+    on_unavailable: Literal["reject", "run_here"] | OnUnavailable = "reject",
+) -> F: ...
 @overload
 def task(
     *,
@@ -53,17 +79,19 @@ def task(
 def task(func: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
     """Declare a function as a task. The function itself is returned unchanged: callable, picklable, typed.
 
-    :param weight: Expected cost of one run in milliseconds of CPU time: a number ≥ 0, a :class:`Weight`, or a
-        function of the call's arguments. Undeclared: 0.
+    ``task(function, …)`` is ``@task(…)`` for a function that is written elsewhere.
+
+    :param weight: Expected cost of one run in milliseconds of CPU time: a number ≥ 0 (at most 1e12), a
+        :class:`Weight`, or a function of the call's arguments. Undeclared: 0.
     :param shares_memory: It needs this process's memory, so it is never queued.
     :param durable: It must survive a crash, so it is always queued.
     :param name: The name in messages and policies. Default: ``module.qualname``.
     :param queue: The queue. Default: ``heavy`` from a declared weight of 50, else ``default``.
     :param retries: How often a failing call runs again. Undeclared: 3 in the queue, none in process.
     :param min_backoff_s: Seconds before the first retry; doubles with each.
-    :param max_backoff_s: The longest wait between retries, in seconds.
+    :param max_backoff_s: The longest wait between retries, in seconds: at most 7 days.
     :param time_limit_s: Seconds after which a run is interrupted: any run in a worker (10 minutes if
-        undeclared), in process async ones only, since a thread cannot be.
+        undeclared), in process async ones only, since a thread cannot be. At most 366 days.
     :param priority: Lower runs first among the messages that a worker has fetched.
     :param tags: Words that policies can match.
     :param on_unavailable: Of a call that the broker certainly did not take: ``reject`` answers 503,
@@ -75,8 +103,11 @@ def task(func: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
 
     Warns :class:`DeclarationWarning` if a heavy function can only stay in process.
     """
+    tags = options.get("tags")
+    if isinstance(tags, Iterator):  # looking at it uses it up, and a second function may be declared with it
+        options["tags"] = tuple(tags)
     if func is not None:
-        return _declare(func, {})
+        return _declare(func, options)
 
     def decorate(function: F) -> F:
         return _declare(function, options)
@@ -183,8 +214,9 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+def _is_seconds(value: object, longest_s: int) -> bool:
+    # Compared, for math.isfinite raises on an int that is too large for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= longest_s
 
 
 def _is_whole(value: object) -> bool:
@@ -192,11 +224,14 @@ def _is_whole(value: object) -> bool:
 
 
 _FLAG = (_is_flag, "give True or False")
-_SECONDS = (_is_seconds, "give a finite number of seconds > 0")
+_BACKOFF = (
+    lambda value: _is_seconds(value, LONGEST_BACKOFF_S),
+    f"give a finite number of seconds > 0, at most {LONGEST_BACKOFF_S:,} (7 days)",
+)
 _OPTIONS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "weight": (
         lambda value: is_weight(value) or (callable(value) and not inspect.iscoroutinefunction(value)),
-        "give a finite number ≥ 0 (milliseconds of CPU time), a Weight, or a function of the task's arguments",
+        f"give {WEIGHT_TAKES}; a Weight; or a function of the task's arguments",
     ),
     "shares_memory": _FLAG,
     "durable": _FLAG,
@@ -209,9 +244,12 @@ _OPTIONS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
         "start with a letter or _, go on with letters, digits, . _ or -, and do not end in .DQ or .XQ",
     ),
     "retries": (lambda value: value is None or (_is_whole(value) and value >= 0), "give a whole number ≥ 0"),
-    "min_backoff_s": _SECONDS,
-    "max_backoff_s": _SECONDS,
-    "time_limit_s": (lambda value: value is None or _is_seconds(value), _SECONDS[1]),
+    "min_backoff_s": _BACKOFF,
+    "max_backoff_s": _BACKOFF,
+    "time_limit_s": (
+        lambda value: value is None or _is_seconds(value, LONGEST_S),
+        f"give a finite number of seconds > 0, at most {LONGEST_S:,} (366 days)",
+    ),
     "priority": (_is_whole, "give a whole number; lower runs first"),
     "tags": (
         lambda value: (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,13 @@ from weighbridge.errors import DuplicateTaskError, WeightError
 HEAVY_QUEUE_FROM: Final = 50
 #: Retries of a queued call whose task declares none; in process only declared retries count.
 DEFAULT_QUEUE_RETRIES: Final = 3
+#: The greatest weight: thirty years of computing, and far within what a float holds.
+HEAVIEST: Final = 1e12
+#: What a weight may be, for the errors about one that is not.
+WEIGHT_TAKES: Final = "a finite number ≥ 0, at most 1e12, in milliseconds of CPU time"
+#: The longest delay, expiry or time limit, in seconds: a leap year. Brokers keep times as integers of milliseconds,
+#: and what overflows those would fail in the middle of a write; a call that waits longer belongs into a database.
+LONGEST_S: Final = 366 * 24 * 60 * 60
 
 
 class Weight(IntEnum):
@@ -80,14 +86,15 @@ class TaskSpec:
             raise WeightError(
                 task=self.name,
                 problem=f"cannot be weighed: its weight function returned {weight!r}",
-                remedy="return a finite number ≥ 0, in milliseconds of CPU time",
+                remedy=f"return {WEIGHT_TAKES}",
             )
         return float(weight)
 
 
 def is_weight(value: object) -> bool:
-    """Whether ``value`` is a finite number ≥ 0 (``True`` and ``False`` are not meant as numbers)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    """Whether ``value`` is a number that a weight can be (``True`` and ``False`` are not meant as numbers)."""
+    # Compared, for math.isfinite raises on an int that is too large for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= HEAVIEST
 
 
 class Registry:

@@ -135,6 +135,7 @@ async def test_a_durable_task_cannot_be_asked_to_stay() -> None:
     ("options", "message"),
     [
         ({"weight": math.nan}, r"was given weight=nan; give a finite number ≥ 0"),
+        ({"weight": 10**400}, r"was given weight=10{400}; give a finite number ≥ 0, at most 1e12"),
         ({"lane": "qeue"}, r"was given lane='qeue'; give one of 'in_process', 'queue'"),
         ({"delay_s": -1}, r"was given delay_s=-1; give a finite number of seconds > 0"),
         ({"expires_s": 0}, r"was given expires_s=0"),

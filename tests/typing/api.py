@@ -29,6 +29,9 @@ async def charge(order: UUID) -> None: ...
 def load(rows: list[int]) -> None: ...
 
 
+# What is written elsewhere is declared by a call; its options are looked at too.
+assert_type(task(bare, shares_memory=True)(3), str)
+task(bare, wieght=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 task(wieght=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 task(weight="heavy")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 task(on_unavailable="run_there")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]

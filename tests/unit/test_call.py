@@ -9,9 +9,10 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from weighbridge.call import LONGEST_S, CallOptions, new_call_id
+from weighbridge.call import CallOptions, new_call_id
 from weighbridge.decision import Lane
 from weighbridge.errors import OptionError
+from weighbridge.task import LONGEST_S
 
 
 def test_a_call_id_is_a_random_uuid_as_text() -> None:

@@ -64,6 +64,27 @@ def test_a_declared_function_is_the_very_function_that_it_was() -> None:
     assert declared(4) == 8
 
 
+def test_options_beside_the_function_are_obeyed_too() -> None:
+    def plain(number: int) -> int:
+        return number * 2
+
+    assert task(plain, durable=True, retries=7) is plain
+    assert spec_of(plain).durable
+    assert spec_of(plain).retries == 7
+
+
+def test_tags_may_come_from_a_generator_and_are_taken_once() -> None:
+    billing = task(tags=(tag for tag in ("billing", "eu")))
+
+    @billing
+    def charge() -> None: ...
+
+    @billing
+    def refund() -> None: ...
+
+    assert spec_of(charge).tags == spec_of(refund).tags == ("billing", "eu")
+
+
 def test_a_declared_function_can_still_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(module_level)) is module_level
 
@@ -97,7 +118,9 @@ def test_a_weight_function_sees_the_arguments_of_the_call() -> None:
     assert spec_of(load).weigh(([1, 2, 3, 4, 5],), {"dry": True}) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("answer", ["heavy", math.nan, math.inf, -1, True, None])
+@pytest.mark.parametrize(
+    "answer", ["heavy", math.nan, math.inf, -1, True, None, 1.1e12, pytest.param(10**400, id="no float")]
+)
 def test_a_weight_function_that_answers_with_no_weight_raises_in_the_request(answer: Any) -> None:
     @task(weight=lambda: answer)
     def odd() -> None: ...
@@ -122,9 +145,15 @@ def test_a_weight_function_that_raises_is_named_with_its_error() -> None:
         ({"weight": math.inf}, r"has weight=inf"),
         ({"weight": "heavy"}, r"has weight='heavy'"),
         ({"weight": True}, r"has weight=True"),
+        ({"weight": 1.1e12}, r"has weight=1100000000000.0; give a finite number ≥ 0, at most 1e12"),
+        ({"weight": 10**400}, r"has weight=10{400}; give"),
         ({"retries": -1}, r"has retries=-1; give a whole number ≥ 0"),
         ({"retries": 1.5}, r"has retries=1.5"),
         ({"min_backoff_s": 0}, r"has min_backoff_s=0; give a finite number of seconds > 0"),
+        ({"min_backoff_s": 10**400}, r"has min_backoff_s=10{400}; give .* at most 604,800 \(7 days\)"),
+        ({"max_backoff_s": 604_801}, r"has max_backoff_s=604801; give .* at most 604,800 \(7 days\)"),
+        ({"max_backoff_s": math.nan}, r"has max_backoff_s=nan"),
+        ({"time_limit_s": 1e307}, r"has time_limit_s=1e\+307; give .* at most 31,622,400 \(366 days\)"),
         ({"min_backoff_s": 9, "max_backoff_s": 3}, r"has min_backoff_s=9 above max_backoff_s=3"),
         ({"time_limit_s": -3}, r"has time_limit_s=-3"),
         ({"priority": "high"}, r"has priority='high'; give a whole number"),
