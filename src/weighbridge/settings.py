@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, TypedDict
+from typing import Annotated, Any, Final, Literal, Self, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
-    PyprojectTomlConfigSettingsSource,
     SettingsConfigDict,
 )
 
 from weighbridge.errors import SettingsError
+from weighbridge.settings_file import file_settings
 
 PREFIX = "WEIGHBRIDGE_"
 BROKER_SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
+#: What Kubernetes puts into each pod for a Service named ``weighbridge`` or ``weighbridge-…``.
+_SERVICE_LINK: Final = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
 
 
 class OnFailure(StrEnum):
@@ -52,9 +58,6 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        pyproject_toml_table_header=("tool", "weighbridge"),
-        # pyproject.toml stands at the project's root, and a service may be started from a folder below it.
-        pyproject_toml_depth=3,
     )
 
     policy: str = Field(
@@ -96,7 +99,10 @@ class Settings(BaseSettings):
         default=False, description="The response's background step waits for its calls; for test suites."
     )
     drain_timeout_s: float = Field(
-        default=10.0, ge=0, description="Seconds that in-process calls get at shutdown before they are cancelled."
+        default=10.0,
+        ge=0,
+        le=86_400,
+        description="Seconds that in-process calls get at shutdown before they are cancelled.",
     )
     modules: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Modules that declare tasks, for the commands; comma-separated in the environment."
@@ -124,7 +130,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then pyproject.toml; no other source is read."""
-        return init_settings, env_settings, PyprojectTomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, file_settings())
 
     @field_validator("modules", mode="before")
     @classmethod
@@ -171,9 +177,13 @@ def _refuse_misspelt_variables(environ: Mapping[str, str], *, known: Mapping[str
     for variable in environ:
         upper = variable.upper()
         if upper.startswith(PREFIX) and upper not in names:
-            raise SettingsError(
-                setting=variable, problem="is not a setting", remedy=_suggest(upper, names, what="variable")
-            )
+            remedy = _suggest(upper, names, what="variable")
+            if _SERVICE_LINK.fullmatch(upper):
+                remedy = (
+                    "if Kubernetes has set it, for a Service of such a name, put `enableServiceLinks: false` into "
+                    "the pod's spec; else remove it"
+                )
+            raise SettingsError(setting=variable, problem="is not a setting", remedy=remedy)
 
 
 def _settings_error(error: ValidationError, *, known: Mapping[str, object]) -> SettingsError:

@@ -60,6 +60,84 @@ def test_an_unknown_key_in_pyproject_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[tool.weighbridge\n", r"is not TOML \(.*at line 1, column 18.*\); correct it there"),
+        (b"[tool.weighbridge]\npolicy = a\n", r"is not TOML \(.*at line 2, column 10\)"),
+        (b"[tool.weighbridge]\n# \xff\n", r"is not UTF-8 \(the byte 0xff in line 2\); save it as UTF-8"),
+        (b"tool = 3\n", r"holds in `tool` an int; write its settings below the line \[tool.weighbridge\]"),
+        (b"[tool]\nweighbridge = 5\n", r"holds in `tool.weighbridge` an int; write its settings below"),
+        (b"[[tool.weighbridge]]\npolicy = 'x'\n", r"holds in `tool.weighbridge` a list; write its settings below"),
+        (b"a = " + b"[" * 5_000, r"is nested too deep"),
+        (b"a = " + b"1" * 5_000, r"has a number of thousands of digits"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_broken_pyproject_is_named_with_the_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(content)
+    (tmp_path / "app").mkdir()
+    monkeypatch.chdir(tmp_path / "app")
+
+    with pytest.raises(
+        SettingsError, match=rf"\[tool.weighbridge\] cannot be read: {tmp_path}/pyproject.toml {message}"
+    ):
+        Settings()
+
+
+def test_a_pyproject_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+
+    with pytest.raises(SettingsError, match=r"pyproject.toml cannot be opened \(Permission denied\); make it readable"):
+        Settings()
+
+
+def test_a_pyproject_with_a_byte_order_mark_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(b'\xef\xbb\xbf[tool.weighbridge]\npolicy = "all-queued"\n')
+    monkeypatch.chdir(tmp_path)
+
+    assert Settings().policy == "all-queued"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "WEIGHBRIDGE_PORT",
+        "WEIGHBRIDGE_SERVICE_HOST",
+        "WEIGHBRIDGE_SERVICE_PORT_HTTP",
+        "WEIGHBRIDGE_PORT_6379_TCP_ADDR",
+        "WEIGHBRIDGE_WEB_SERVICE_HOST",
+    ],
+)
+def test_the_link_to_a_kubernetes_service_of_our_name_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "tcp://10.0.0.1:80")
+
+    with pytest.raises(
+        SettingsError,
+        match=rf"{variable} is not a setting; if Kubernetes has set it, .* put `enableServiceLinks: false`",
+    ):
+        Settings()
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e307"])
+@pytest.mark.parametrize("name", ["drain_timeout_s", "enqueue_timeout_s"])
+def test_seconds_are_a_finite_number(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"WEIGHBRIDGE_{name.upper()}", value)
+
+    with pytest.raises(SettingsError, match=f"{name} is not valid"):
+        Settings()
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
         ("IN_PROCESS_THREADS", "none", "in_process_threads is not valid .'none'.: .*integer"),
