@@ -63,9 +63,9 @@ class Facts:
     broker: BrokerReading = field(default_factory=BrokerReading)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """The lane, the reason as a person reads it, and the rule or constraint that decided."""
+    """The lane, the reason as a person reads it, and the rule or constraint that decided: by position or keyword."""
 
     lane: Lane
     reason: str
