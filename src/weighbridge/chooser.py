@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from types import FunctionType
 from typing import Any, Final, Protocol
-from weakref import WeakKeyDictionary
 
 from weighbridge.call import Call, CallOptions, Payload, new_call_id
 from weighbridge.constraint import Constraint, Target, target_of
@@ -62,7 +61,7 @@ class Readings(Protocol):
 
 
 class Chooser:
-    """Chooses a lane for each call. Stateless but for its policy, and for what it remembers of functions.
+    """Chooses a lane for each call. Stateless but for its policy.
 
     Without a policy (no dispatcher is open) a call that may stay stays.
     """
@@ -85,8 +84,6 @@ class Chooser:
         self._checks_arguments = arguments_check is not ArgumentsCheck.OFF
         self._new_id = new_id
         self._clock = clock
-        self._targets: WeakKeyDictionary[Callable[..., Any], Target] = WeakKeyDictionary()
-        self._targets_revision = registry.revision
         self._policy: Policy | None = None
         self._reads: frozenset[str] | None = frozenset()
         if policy is not None:
@@ -171,18 +168,17 @@ class Chooser:
         return self._target(spec.func).constraint
 
     def _target(self, func: Callable[..., Any]) -> Target:
-        """What is known of a function; of a plain one it is remembered, until a task is declared."""
+        """What is known of a function; of a plain one it is remembered, until a task is declared or forgotten."""
         if type(func) is not FunctionType:
             return target_of(func, self._registry)
-        revision = self._registry.revision
-        if revision != self._targets_revision:
-            # In this order: another thread may see the first without the second, and then forgets once more.
-            self._targets = WeakKeyDictionary()
-            self._targets_revision = revision
-        targets = self._targets  # what this thread learned of an older revision goes where nobody looks any more
-        target = targets.get(func)
+        # Taken before anything is looked up: what was learned before a change must not be kept after it.
+        learned = self._registry.learned
+        target: Target | None = learned.get(func)
         if target is None:
-            target = targets[func] = target_of(func, self._registry)
+            target = target_of(func, self._registry)
+            # One that another function has taken the name of is not remembered: that would keep it alive.
+            if target.spec is None or target.spec is self._registry.get(target.name):
+                learned[func] = target
         return target
 
     def _decide(

@@ -96,9 +96,8 @@ def target_of(func: Callable[..., Any], registry: Registry) -> Target:
 
 def _displaced(spec: TaskSpec, registry: Registry) -> Target | None:
     """The target of a task whose name belongs to another function by now: a worker would run that one."""
-    holder = registry.get(spec.name)
-    if holder is None or holder is spec or holder.func.__code__ == spec.func.__code__:
-        return None  # the same function declared anew, by a factory or a reload, is found by its name all the same
+    if registry.get(spec.name) is spec:
+        return None
     obstacle = "lost its name to a later declaration, which a worker would run instead; give one another name"
     if spec.durable:
         raise DeclarationError(

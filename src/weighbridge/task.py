@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from weighbridge.arguments import ArgumentCodec
+from weighbridge.definition import is_beside, is_made_again, place_of
 from weighbridge.errors import DuplicateTaskError, WeightError
 
 #: Weight from which a task's default queue is ``heavy`` instead of ``default``.
@@ -39,7 +40,7 @@ class OnUnavailable(StrEnum):
     RUN_HERE = "run_here"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TaskSpec:
     """What ``@task`` declared about one function. Units: weight in CPU milliseconds, the rest in seconds.
 
@@ -100,15 +101,22 @@ def is_weight(value: object) -> bool:
 class Registry:
     """Tasks by name, in the order of their declaration.
 
-    A name belongs to one function: another function that claims it is refused. The same function declared
-    anew (its module was reloaded, or its factory ran again) replaces the earlier declaration.
+    A name belongs to one function. Refused is another function that claims it: one of another module or of another
+    qualified name, or a second ``def`` of that name in the module's body that runs at this moment. All else replaces
+    the earlier declaration, for it is the same function declared anew: its factory ran again, its module was imported
+    again or reloaded, its source was changed and executed once more. Each of these compiles its source again or runs
+    the same ``def`` again, and a copy in one file does neither.
+
+    What was declared is known for as long as its function lives, and keeps nothing alive once it was replaced or
+    discarded.
     """
 
     def __init__(self) -> None:
         self._by_name: dict[str, TaskSpec] = {}
-        self._by_func: weakref.WeakKeyDictionary[Callable[..., Any], TaskSpec] = weakref.WeakKeyDictionary()
-        #: Another number after each change: what was learned from the registry holds as long as it stays.
-        self.revision = 0
+        #: What each function was declared as. No TaskSpec, which holds its function and would keep it for ever.
+        self._options: WeakKeyDictionary[Callable[..., Any], dict[str, Any]] = WeakKeyDictionary()
+        #: For what others learn of functions from this registry: an empty one takes its place after each change.
+        self.learned: WeakKeyDictionary[Callable[..., Any], Any] = WeakKeyDictionary()
 
     def __iter__(self) -> Iterator[TaskSpec]:
         return iter(list(self._by_name.values()))
@@ -125,27 +133,41 @@ class Registry:
         :raises DuplicateTaskError: if another function holds the name.
         """
         holder = self._by_name.get(spec.name)
-        if holder is not None and _address(holder.func) != _address(spec.func):
-            raise DuplicateTaskError(task=spec.name, holder=_address(holder.func), claimant=_address(spec.func))
+        if holder is not None and (_address(holder.func) != _address(spec.func) or is_beside(holder.func, spec.func)):
+            raise DuplicateTaskError(task=spec.name, holder=place_of(holder.func), claimant=place_of(spec.func))
         self._by_name[spec.name] = spec
-        self._by_func[spec.func] = spec
-        self.revision += 1
+        self._options[spec.func] = {name: getattr(spec, name) for name in _OPTIONS}
+        self.learned = WeakKeyDictionary()  # last: what is learned until here goes where nobody looks any more
 
     def discard(self, name: str) -> None:
-        """Forget the task of this name, if there is one; for test suites that declare tasks in tests."""
+        """Forget the task of this name, if there is one; for test suites that declare tasks in tests.
+
+        Its function then counts as never declared.
+        """
         self._by_name.pop(name, None)
-        self.revision += 1
+        self.learned = WeakKeyDictionary()
 
     def get(self, name: str) -> TaskSpec | None:
         """The task of this name."""
         return self._by_name.get(name)
 
     def of(self, func: Callable[..., Any]) -> TaskSpec | None:
-        """The declaration of exactly this function object (not of a wrapper around it)."""
+        """The declaration of exactly this function object (not of a wrapper around it).
+
+        If the same function was declared anew, that is the newer declaration. If another function has its name by
+        now, it is its own declaration, which :meth:`get` no longer gives.
+        """
         try:
-            return self._by_func.get(func)
+            options = self._options.get(func)
         except TypeError:  # not hashable, or not weakly referable: certainly no function
             return None
+        holder = None if options is None else self._by_name.get(options["name"])
+        if options is None or holder is None or holder.func is func or is_made_again(holder.func, func):
+            return holder
+        return TaskSpec(func=func, codec=ArgumentCodec(func, task=options["name"]), **options)
+
+
+_OPTIONS: Final = tuple(each.name for each in fields(TaskSpec) if each.name not in ("func", "codec"))
 
 
 def _address(func: Callable[..., Any]) -> str:

@@ -206,7 +206,9 @@ def test_two_functions_cannot_share_a_name() -> None:
     @task(name="tests.report")
     def first() -> None: ...
 
-    with pytest.raises(DuplicateTaskError, match=r"'tests.report' is declared twice: by .*first and by .*second"):
+    with pytest.raises(
+        DuplicateTaskError, match=r"'tests.report' is declared twice: by .*first \(.*, line \d+\) and by .*second"
+    ):
 
         @task(name="tests.report")
         def second() -> None: ...

@@ -1,0 +1,295 @@
+"""The registry: whose a name is, what counts as the same function declared anew, and that nothing is kept for ever."""
+
+from __future__ import annotations
+
+import code
+import gc
+import importlib
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from weighbridge import Decision, Facts, Lane, task
+from weighbridge.chooser import Chooser
+from weighbridge.constraint import target_of
+from weighbridge.errors import DeclarationError, DuplicateTaskError
+from weighbridge.task import registry
+
+ONE = "from weighbridge import task\n\n@task(weight=1)\ndef send(number: int) -> int:\n    return 1\n"
+CHANGED = "from weighbridge import task\n\nSHIFT = 3\n\n@task(weight=2)\ndef send(number: int) -> int:\n    return 2\n"
+COPIED = f"{ONE}\nfirst = send\n\n@task(weight=2)\ndef send(number: int) -> int:\n    return 2\n"
+COPIED_BELOW_A_DECORATOR = """\
+import functools
+from weighbridge import task
+
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+    return wrapper
+
+@task
+@logged
+def send(number: int) -> int:
+    return 1
+
+@task
+@logged
+def send(number: int) -> int:
+    return 2
+"""
+LOOP = """\
+from weighbridge import task
+
+for number in (1, 2):
+    @task(weight=number)
+    def send(number: int) -> int:
+        return 1
+"""
+FACTORY = """\
+from weighbridge import task
+
+def make(first):
+    if first:
+        @task
+        def send() -> int:
+            return 1
+    else:
+        @task
+        def send() -> int:
+            return 2
+    return send
+
+made = [make(True), make(False), make(False)]
+"""
+
+
+@pytest.fixture(autouse=True)
+def forget_tasks_of_tests() -> Iterator[None]:
+    before = {spec.name for spec in registry}
+    yield
+    for spec in registry:
+        if spec.name not in before:
+            registry.discard(spec.name)
+
+
+class Modules:
+    """Modules of a test's own, imported from files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, text: str) -> None:
+        (self._folder / "registered.py").write_text(text)
+        importlib.invalidate_caches()
+
+    def load(self, text: str) -> ModuleType:
+        self.write(text)
+        return importlib.import_module("registered")
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield Modules(tmp_path)
+    sys.modules.pop("registered", None)
+
+
+def weight_of(name: str) -> Any:
+    spec = registry.get(name)
+    assert spec is not None
+    return spec.weight
+
+
+# -- refused -------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_in_one_file_is_refused_with_both_lines(modules: Modules, tmp_path: Path) -> None:
+    file = rf"\({tmp_path}/registered.py, line"
+    with pytest.raises(
+        DuplicateTaskError,
+        match=rf"'registered.send' is declared twice: by registered.send {file} 3\) and by registered.send {file} 9\)",
+    ):
+        modules.load(COPIED)
+
+    assert weight_of("registered.send") == 1
+
+
+def test_a_copy_below_the_same_decorator_is_refused_too(modules: Modules) -> None:
+    with pytest.raises(DuplicateTaskError, match=r"line 10\) and by .* line 15\)"):
+        modules.load(COPIED_BELOW_A_DECORATOR)
+
+
+def test_a_copy_in_one_executed_source_is_refused() -> None:
+    with pytest.raises(DuplicateTaskError, match=r"<string>, line 3\) and by .*<string>, line 9\)"):
+        exec(COPIED, {"__name__": "registered"})
+
+
+# -- replaced ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [ONE, CHANGED])
+def test_a_reload_replaces(modules: Modules, again: str) -> None:
+    module = modules.load(ONE)
+    for _ in range(2):
+        modules.write(again)
+        importlib.reload(module)
+
+    spec = registry.of(module.send)
+    assert spec is registry.get("registered.send")
+    assert spec is not None
+    assert spec.func is module.send
+
+
+def test_a_copy_that_a_reload_brings_is_refused(modules: Modules) -> None:
+    module = modules.load(ONE)
+    modules.write(COPIED)
+
+    with pytest.raises(DuplicateTaskError):
+        importlib.reload(module)
+
+
+def test_a_second_import_replaces(modules: Modules) -> None:
+    modules.load(ONE)
+    del sys.modules["registered"]
+    modules.load(CHANGED)
+
+    assert weight_of("registered.send") == 2
+
+
+@pytest.mark.parametrize("again", [ONE, CHANGED])
+def test_executing_a_source_again_replaces(again: str) -> None:
+    namespace: dict[str, Any] = {"__name__": "registered"}
+    exec(ONE, namespace)
+    exec(again, namespace)
+
+    spec = registry.get("registered.send")
+    assert spec is not None
+    assert spec.func is namespace["send"]
+
+
+def test_executing_one_compiled_source_again_replaces() -> None:
+    compiled, namespace = compile(ONE, "cell", "exec"), {"__name__": "registered"}
+    for _ in range(2):
+        exec(compiled, namespace)
+
+    assert weight_of("registered.send") == 1
+
+
+def test_typing_a_function_again_at_a_prompt_replaces() -> None:
+    prompt = code.InteractiveInterpreter({"__name__": "registered", "task": task})
+    for weight in (1, 2):
+        prompt.runsource(f"@task(weight={weight})\ndef send(): return {weight}\n", symbol="single")
+
+    assert weight_of("registered.send") == 2
+
+
+def test_a_def_that_runs_again_replaces(modules: Modules) -> None:
+    modules.load(LOOP)
+
+    assert weight_of("registered.send") == 2
+
+
+def test_a_factory_may_make_another_function_each_time_it_runs(modules: Modules) -> None:
+    first, second, third = modules.load(FACTORY).made
+
+    assert registry.of(second) is registry.of(third) is registry.get("registered.make.<locals>.send")
+    assert "lost its name" in str(target_of(first, registry).constraint)
+
+
+# -- of a factory that ran again -----------------------------------------------------------------------------
+
+
+def made(default: int, *, durable: bool = False, keyword: int = 0, weight: float = 0) -> Callable[..., Any]:
+    @task(durable=durable, weight=weight, retries=4)
+    def job(number: int = default, *, other: int = keyword) -> int:
+        return number + other
+
+    return job
+
+
+def test_a_function_that_was_made_again_goes_by_the_newer_declaration() -> None:
+    old, new = made(1, weight=1), made(1, weight=2)
+
+    assert target_of(old, registry).spec is target_of(new, registry).spec is registry.of(new)
+
+
+@pytest.mark.parametrize("change", [{"default": 2}, {"default": True}, {"default": 1, "keyword": 5}])
+def test_a_function_that_was_made_again_with_other_defaults_is_another_function(change: dict[str, Any]) -> None:
+    old, _ = made(1), made(**change)
+    target = target_of(old, registry)
+
+    assert target.constraint is not None
+    assert target.constraint.lane is Lane.IN_PROCESS
+    assert "lost its name to a later declaration" in target.constraint.reason
+    assert target.spec is not None
+    assert (target.spec.func, target.spec.retries) == (old, 4)
+
+
+def test_a_durable_function_that_was_made_again_with_other_defaults_is_refused() -> None:
+    old, new = made(1, durable=True), made(2, durable=True)
+
+    with pytest.raises(DeclarationError, match="is durable, so it must be queued, and it lost its name"):
+        target_of(old, registry)
+    assert target_of(new, registry).spec is registry.of(new)
+
+
+# -- what is forgotten ---------------------------------------------------------------------------------------
+
+
+class Queues:
+    def decide(self, facts: Facts, /) -> Decision:
+        return Decision(Lane.QUEUE, "a test", "test")
+
+
+def test_a_discarded_function_counts_as_never_declared() -> None:
+    old = made(1, durable=True)
+    registry.discard(f"{__name__}.made.<locals>.job")
+
+    assert registry.of(old) is None
+    assert target_of(old, registry).spec is None
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_nothing_keeps_a_function_whose_declaration_was_discarded(called: bool) -> None:
+    chooser = Chooser(registry=registry, policy=Queues(), has_queue=True)
+    job = made(1)
+    if called:
+        chooser.choose(job, (1,))
+    gone = weakref.ref(job)
+    registry.discard(f"{__name__}.made.<locals>.job")
+    del job
+    gc.collect()
+
+    assert gone() is None
+
+
+@pytest.mark.parametrize("default", [1, 2])
+@pytest.mark.parametrize("called", [False, True])
+def test_nothing_keeps_a_function_whose_declaration_was_replaced(default: int, called: bool) -> None:
+    chooser = Chooser(registry=registry, policy=Queues(), has_queue=True)
+    job = made(1)
+    if called:
+        chooser.choose(job, (1,))
+    kept = made(default)
+    if called:
+        chooser.choose(job, (1,))
+    gone = weakref.ref(job)
+    del job
+    gc.collect()
+
+    assert gone() is None
+    assert registry.of(kept) is not None
+
+
+def test_a_registered_function_is_kept() -> None:
+    there = weakref.ref(made(1))
+    gc.collect()
+
+    assert there() is not None
