@@ -10,7 +10,7 @@ from typing import Final
 
 import dramatiq
 
-from weighbridge.call import Call
+from weighbridge.call import Call, CallOptions
 from weighbridge.cancellation import to_the_end
 from weighbridge.errors import BrokerError, EnqueueError, NotOpenError, OptionError
 from weighbridge.events import emit
@@ -87,6 +87,22 @@ class QueueLane:
         with self._binding:
             return bind(self._broker, spec)
 
+    def check(self, spec: TaskSpec, options: CallOptions) -> None:
+        """Make sure that the broker can do what a call asks for, and knows its task. Without I/O, on any thread.
+
+        :raises OptionError: if it cannot do what an option asks for.
+        :raises DuplicateTaskError, BrokerError: as :meth:`bind`, for a task that was declared since the opening.
+        """
+        actor = self._broker.actors.get(spec.name)
+        if not isinstance(actor, TypedActor) or actor.spec is not spec:
+            self.bind(spec)
+        if options.expires_s is not None and "max_age" not in self._broker.actor_options:
+            raise OptionError(
+                task=spec.name,
+                problem=f"was given expires_s={options.expires_s}, and the broker has no AgeLimit",
+                remedy="add it: broker.add_middleware(dramatiq.middleware.AgeLimit())",
+            )
+
     # -- committing -----------------------------------------------------------------------------------------
 
     async def commit(self, calls: Sequence[Call]) -> None:
@@ -99,7 +115,7 @@ class QueueLane:
         :raises EnqueueError: if the broker did not accept them in ``timeout_s`` seconds. Then it has none of
             them, or ``unknown`` says that it may have some.
         :raises LaneFullError: if too many calls wait.
-        :raises OptionError: if the broker cannot do what an option asks for.
+        :raises OptionError, DuplicateTaskError, BrokerError: for a call that was never checked, as :meth:`check`.
         :raises NotOpenError: if the lane was never opened.
         """
         if not calls:
@@ -143,17 +159,9 @@ class QueueLane:
         spec, payload = call.spec, call.payload
         if spec is None or payload is None:
             raise ValueError(f"call {call.id} of {call.name!r} was not encoded for the queue")
-        actor = self._broker.actors.get(spec.name)
-        if not isinstance(actor, TypedActor) or actor.spec is not spec:
-            self.bind(spec)
+        self.check(spec, call.options)
         options: dict[str, object] = {}
         if call.options.expires_s is not None:
-            if "max_age" not in self._broker.actor_options:
-                raise OptionError(
-                    task=spec.name,
-                    problem=f"was given expires_s={call.options.expires_s}, and the broker has no AgeLimit",
-                    remedy="add it: broker.add_middleware(dramatiq.middleware.AgeLimit())",
-                )
             options["max_age"] = math.ceil(call.options.expires_s * 1_000)
         args, kwargs = payload
         message = CallMessage(
