@@ -60,6 +60,14 @@ class Readings(Protocol):
         ...
 
 
+class Queue(Protocol):
+    """The queue, as far as a choice needs it. Cheap: nothing here may wait or probe."""
+
+    def check(self, spec: TaskSpec, options: CallOptions) -> None:
+        """Raise an error for the request that adds the call, if the broker cannot do what it asks for."""
+        ...
+
+
 class Chooser:
     """Chooses a lane for each call. Stateless but for its policy.
 
@@ -72,14 +80,14 @@ class Chooser:
         registry: Registry,
         policy: Policy | None,
         readings: Readings | None = None,
-        has_queue: bool = False,
+        queue: Queue | None = None,
         arguments_check: ArgumentsCheck = ArgumentsCheck.OFF,
         new_id: Callable[[], str] = new_call_id,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._readings = readings
-        self._has_queue = has_queue
+        self._queue = queue
         self._arguments_check = arguments_check
         self._checks_arguments = arguments_check is not ArgumentsCheck.OFF
         self._new_id = new_id
@@ -117,6 +125,9 @@ class Chooser:
         :raises WeightError: if its weight function fails.
         :raises ConstraintError: if an option asks for a lane that its constraint forbids.
         :raises ArgumentError: if it goes to the queue with arguments that do not survive it.
+        :raises OptionError: if it goes to the queue with an option that the broker cannot obey.
+        :raises DuplicateTaskError, BrokerError: if it goes to the queue, and its task was declared since the opening
+            in a way that the broker cannot obey.
         :raises NotOpenError: if it must be queued and no dispatcher is open.
         :raises BrokerNotConfiguredError: if it must be queued and there is no broker.
         :raises PolicyError: if the policy fails, or answers with something else than a decision.
@@ -129,10 +140,11 @@ class Chooser:
             weight = spec.weigh(args, kwargs) if spec is not None else 0.0
         decision, payload = self._decide(target, weight, args, kwargs, options)
         if decision.lane is Lane.QUEUE:
-            if not self._has_queue:
+            if self._queue is None:
                 raise self._no_queue(target.name, decision)
+            assert spec is not None  # only a declared task is without the constraint to stay
+            self._queue.check(spec, options)
             if payload is None:
-                assert spec is not None  # only a declared task is without the constraint to stay
                 payload = spec.codec.encode(args, kwargs)
         else:
             payload = None

@@ -112,7 +112,7 @@ class Dispatcher:
                     registry=registry,
                     policy=self._policy,
                     readings=readings,
-                    has_queue=queue is not None,
+                    queue=queue,
                     arguments_check=self.settings.arguments_check,
                 ),
                 in_process=in_process,

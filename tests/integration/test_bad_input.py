@@ -13,16 +13,19 @@ from typing import Any
 import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import Retries
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from weighbridge import BackgroundTasks, Decision, Dispatcher, Facts, Lane, task
 from weighbridge.errors import (
     ArgumentError,
+    BrokerError,
     BrokerNotConfiguredError,
     ConstraintError,
     DeclarationError,
     DispatcherError,
+    DuplicateTaskError,
     EnqueueError,
     NotOpenError,
     OptionError,
@@ -145,6 +148,38 @@ async def test_a_durable_task_cannot_be_asked_to_stay() -> None:
 def test_an_option_of_a_call_that_cannot_be_is_refused_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         BackgroundTasks().options(**options)
+
+
+async def test_an_option_that_the_broker_cannot_obey_raises_in_the_request_and_leaves_the_other_calls_alone() -> None:
+    @task(weight=100)
+    def render() -> None: ...
+
+    broker = StubBroker(middleware=[Retries()])
+    async with Dispatcher(broker=broker) as dispatcher, dispatcher.tasks() as tasks:
+        tasks.add_task(render)
+        with pytest.raises(OptionError, match=r"expires_s=5.* no AgeLimit.*add it"):
+            tasks.options(expires_s=5).add_task(render)
+
+    assert messages(broker, "heavy") == 1
+
+
+async def test_a_task_declared_after_the_start_that_the_broker_cannot_obey_raises_in_the_request() -> None:
+    broker = StubBroker(middleware=[Retries()])
+    async with Dispatcher(broker=broker) as dispatcher, dispatcher.tasks() as tasks:
+
+        @task(durable=True, time_limit_s=5)
+        def limited() -> None: ...
+
+        @task(durable=True, name="tests.taken")
+        def taken() -> None: ...
+
+        dramatiq.actor(broker=broker, actor_name="tests.taken")(plain)
+        with pytest.raises(BrokerError, match="has no TimeLimit middleware"):
+            tasks.add_task(limited)
+        with pytest.raises(DuplicateTaskError, match="declared twice: by the actor"):
+            tasks.add_task(taken)
+
+    assert messages(broker, "default") == 0
 
 
 # -- arguments ----------------------------------------------------------------------------------------------

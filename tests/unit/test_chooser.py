@@ -13,7 +13,7 @@ from weighbridge.arguments import ArgumentCodec
 from weighbridge.call import CallOptions
 from weighbridge.chooser import Chooser
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
-from weighbridge.errors import ArgumentError, BrokerNotConfiguredError, DeclarationError, NotOpenError
+from weighbridge.errors import ArgumentError, BrokerNotConfiguredError, DeclarationError, NotOpenError, OptionError
 from weighbridge.settings import ArgumentsCheck
 from weighbridge.task import Registry, TaskSpec
 
@@ -51,6 +51,12 @@ class Load:
     def broker(self, queue: str) -> BrokerReading:
         self.read.append(f"broker {queue}")
         return BrokerReading(waiting=3)
+
+
+class AnyQueue:
+    """A queue that can do whatever it is asked for."""
+
+    def check(self, spec: TaskSpec, options: CallOptions) -> None: ...
 
 
 def report(rows: list[int]) -> None: ...
@@ -101,11 +107,27 @@ def test_the_payload_of_arguments_that_cannot_be_encoded_is_unknown_to_the_polic
 def test_a_queued_call_is_encoded_and_one_that_stays_is_not() -> None:
     registry, spec = declared()
 
-    queued = Chooser(registry=registry, policy=Recorder(QUEUED), has_queue=True).choose(spec.func, ([1],))
-    stays = Chooser(registry=registry, policy=Recorder(STAYS), has_queue=True).choose(spec.func, ([1],))
+    queued = Chooser(registry=registry, policy=Recorder(QUEUED), queue=AnyQueue()).choose(spec.func, ([1],))
+    stays = Chooser(registry=registry, policy=Recorder(STAYS), queue=AnyQueue()).choose(spec.func, ([1],))
 
     assert queued.payload == ([[1]], {})
     assert stays.payload is None
+
+
+def test_what_the_queue_cannot_do_is_refused_before_the_call_is_made() -> None:
+    class NoExpiry(AnyQueue):
+        def check(self, spec: TaskSpec, options: CallOptions) -> None:
+            if options.expires_s is not None:
+                raise OptionError(task=spec.name, problem="cannot expire", remedy="let it wait")
+
+    registry, spec = declared()
+    queued = Chooser(registry=registry, policy=Recorder(QUEUED), queue=NoExpiry())
+    stays = Chooser(registry=registry, policy=Recorder(STAYS), queue=NoExpiry())
+
+    with pytest.raises(OptionError, match="cannot expire"):
+        queued.choose(spec.func, ([1],), options=CallOptions(expires_s=5))
+    assert stays.choose(spec.func, ([1],), options=CallOptions(expires_s=5)).options.expires_s == 5
+    assert queued.explain(spec.func, ([1],), {}) is QUEUED
 
 
 def test_a_weight_of_the_call_takes_the_place_of_the_declared_one() -> None:
@@ -160,7 +182,7 @@ def test_arguments_of_a_task_that_can_only_stay_are_not_checked() -> None:
 
 def test_another_policy_decides_from_the_next_call_on() -> None:
     registry, spec = declared()
-    chooser = Chooser(registry=registry, policy=Recorder(STAYS), has_queue=True)
+    chooser = Chooser(registry=registry, policy=Recorder(STAYS), queue=AnyQueue())
     before = chooser.choose(spec.func, ([],)).decision
 
     chooser.use(Recorder(QUEUED))
@@ -170,7 +192,7 @@ def test_another_policy_decides_from_the_next_call_on() -> None:
 
 def test_a_function_declared_after_its_first_call_is_seen_as_declared() -> None:
     registry = Registry()
-    chooser = Chooser(registry=registry, policy=Recorder(QUEUED), has_queue=True)
+    chooser = Chooser(registry=registry, policy=Recorder(QUEUED), queue=AnyQueue())
     before = chooser.choose(report, ([],)).decision
 
     registry.add(
@@ -185,7 +207,7 @@ def test_a_wrapper_whose_function_is_declared_after_its_first_call_is_refused_fr
     def wrapper(rows: list[int]) -> None: ...
 
     registry = Registry()
-    chooser = Chooser(registry=registry, policy=Recorder(QUEUED), has_queue=True)
+    chooser = Chooser(registry=registry, policy=Recorder(QUEUED), queue=AnyQueue())
     assert chooser.choose(wrapper, ([],)).decision.lane is Lane.IN_PROCESS
 
     registry.add(

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from weighbridge import Decision, Facts, Lane, task
+from weighbridge.call import CallOptions
 from weighbridge.chooser import Chooser
 from weighbridge.constraint import target_of
 from weighbridge.errors import DeclarationError, DuplicateTaskError
-from weighbridge.task import registry
+from weighbridge.task import TaskSpec, registry
 
 ONE = "from weighbridge import task\n\n@task(weight=1)\ndef send(number: int) -> int:\n    return 1\n"
 CHANGED = "from weighbridge import task\n\nSHIFT = 3\n\n@task(weight=2)\ndef send(number: int) -> int:\n    return 2\n"
@@ -243,6 +244,12 @@ def test_a_durable_function_that_was_made_again_with_other_defaults_is_refused()
 # -- what is forgotten ---------------------------------------------------------------------------------------
 
 
+class AnyQueue:
+    """A queue that can do whatever it is asked for."""
+
+    def check(self, spec: TaskSpec, options: CallOptions) -> None: ...
+
+
 class Queues:
     def decide(self, facts: Facts, /) -> Decision:
         return Decision(Lane.QUEUE, "a test", "test")
@@ -258,7 +265,7 @@ def test_a_discarded_function_counts_as_never_declared() -> None:
 
 @pytest.mark.parametrize("called", [False, True])
 def test_nothing_keeps_a_function_whose_declaration_was_discarded(called: bool) -> None:
-    chooser = Chooser(registry=registry, policy=Queues(), has_queue=True)
+    chooser = Chooser(registry=registry, policy=Queues(), queue=AnyQueue())
     job = made(1)
     if called:
         chooser.choose(job, (1,))
@@ -273,7 +280,7 @@ def test_nothing_keeps_a_function_whose_declaration_was_discarded(called: bool) 
 @pytest.mark.parametrize("default", [1, 2])
 @pytest.mark.parametrize("called", [False, True])
 def test_nothing_keeps_a_function_whose_declaration_was_replaced(default: int, called: bool) -> None:
-    chooser = Chooser(registry=registry, policy=Queues(), has_queue=True)
+    chooser = Chooser(registry=registry, policy=Queues(), queue=AnyQueue())
     job = made(1)
     if called:
         chooser.choose(job, (1,))
