@@ -210,7 +210,9 @@ class Dispatcher:
         Entered first, it exits last, so it commits after the request's function-scoped database work. It is a
         ``fastapi.Depends``, typed ``Any`` as FastAPI types it.
         """
-        return Depends(provider_of(self))
+        # Of function scope, as its commit is. For a function that yields nothing FastAPI would find that out anew for
+        # every request, which takes longer than all that the gate does.
+        return Depends(provider_of(self), scope="function")
 
     def tasks(self) -> OutsideTasks:
         """A context for adding tasks outside a request: ``async with`` on the loop, ``with`` on a thread.

@@ -136,10 +136,11 @@ async def _hand_over(facade: BackgroundTasks, scope: Scope, error: BaseException
         return
     if isinstance(error, WebSocketDisconnect):
         error = None  # the client has closed, which is how most handlers of a websocket end
-    client_left = not isinstance(error, Exception) or isinstance(error, OSError | ClientDisconnect)
-    if error is not None and (facade.runs_like_starlette or not client_left):
-        facade.discard()
-        return
+    if error is not None:
+        client_left = not isinstance(error, Exception) or isinstance(error, OSError | ClientDisconnect)
+        if facade.runs_like_starlette or not client_left:
+            facade.discard()
+            return
     # Nothing follows a websocket's handler, so its end is where its calls are waited for.
     await facade.run_accepted(wait=True if error is None and scope["type"] == "websocket" else None)
 
