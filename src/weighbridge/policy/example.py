@@ -62,7 +62,9 @@ def _fits(fact: Fact, value: object) -> bool:
         case Kind.NUMBER:
             if isinstance(value, bool) or not isinstance(value, int if fact.whole else int | float):
                 return False
-            return math.isfinite(value) and (value >= 0 or fact.name in _SIGNED)
+            lowest = -math.inf if fact.name in _SIGNED else 0
+            # Compared, for math.isfinite raises on an int that is too large for a float.
+            return lowest <= value < math.inf and value != -math.inf
         case Kind.TEXT:
             return isinstance(value, str)
         case Kind.FLAG:

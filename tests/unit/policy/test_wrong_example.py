@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from weighbridge.decision import Facts, Lane
 from weighbridge.errors import PolicyError
 from weighbridge.policy import parse_policy
 
@@ -110,3 +111,22 @@ def test_a_mistake_is_told_with_its_place_and_what_to_write(text: str, message: 
     with pytest.raises(PolicyError) as caught:
         parse_policy(text, name="mine", source="mine.toml")
     assert str(caught.value) == f"policy mine.toml{message}"
+
+
+def test_a_number_that_no_float_holds_is_a_number_all_the_same() -> None:
+    text = f"""
+schema = 1
+
+[[rule]]
+name = "heavy"
+when = "weight >= 50"
+lane = "queue"
+
+[otherwise]
+lane = "in_process"
+
+[[example]]
+facts = {{ weight = 1{"0" * 400} }}
+lane = "queue"
+"""
+    assert parse_policy(text, name="mine", source="mine.toml").decide(Facts(weight=1e300)).lane is Lane.QUEUE
