@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
+import contextlib
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("weighbridge.dispatch")
 
 RAN_HERE: Final = "dispatch.ran_here"
+NOT_RUN: Final = "background.calls_not_run"
 
 
 class Dispatch:
@@ -50,9 +52,9 @@ class Dispatch:
         self.runs_like_starlette = on_failure is OnFailure.STOP
         self.wait_in_process = wait_in_process
         self.token = token
-        #: As the lane's methods of these names: start accepted calls as one chain, and give back their room.
+        self._thread = threading.get_ident()
+        #: As the lane's method of this name: start accepted calls as one chain.
         self.hand_over = in_process.hand_over
-        self.release = in_process.release
 
     def accept(self, staying: Sequence[Call]) -> None:
         """Take room in process for calls that stay, of a request that queues none.
@@ -66,7 +68,7 @@ class Dispatch:
 
         Not cancellable while the broker is asked.
 
-        :returns: the calls to hand over in process, in the order added: ``staying``, and what ``run_here`` kept here.
+        :returns: those of ``queued`` that ``run_here`` keeps in process: none, or if the broker did not take them all.
         :raises LaneFullError: if a lane has no room; nothing was enqueued.
         :raises EnqueueError: if the broker did not take the queued calls, or may not have.
         """
@@ -75,12 +77,24 @@ class Dispatch:
         try:
             await self.queue.commit(queued)
         except UnavailableError as error:
-            kept = self._keep_here(queued, error, staying)
-            return list(heapq.merge(kept, staying, key=lambda call: call.added_at_s))
+            return self._keep_here(queued, error, staying)
         except BaseException:
             self.in_process.release(staying)
             raise
-        return list(staying)
+        return ()
+
+    def give_up(self, calls: Sequence[Call]) -> None:
+        """Say of accepted calls that they will not run, and give back their room. On any thread."""
+        if not calls:
+            return
+        note_not_run(calls)
+        if threading.get_ident() == self._thread:
+            self.in_process.release(calls)
+            return
+        native: Any = self.token.native_token
+        soon = native.call_soon_threadsafe if hasattr(native, "call_soon_threadsafe") else native.run_sync_soon
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the lane with it
+            soon(self.in_process.release, calls)
 
     def run_blocking(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine on the dispatcher's loop, from any thread that may be blocked.
@@ -131,6 +145,12 @@ def _may_run_here(queued: Sequence[Call], error: UnavailableError) -> bool:
             for call in queued
         )
     )
+
+
+def note_not_run(calls: Sequence[Call]) -> None:
+    """Say of accepted calls that they will not run."""
+    if calls:
+        emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in calls])
 
 
 class DispatchSource(Protocol):

@@ -166,12 +166,13 @@ class PayloadError(ArgumentError):
 
 
 class CommittedError(WeighbridgeError, RuntimeError):
-    """The facade has already committed (or run), so it takes no further call and does not run again."""
+    """The facade has already committed (or run, or was discarded), so it takes no further call and runs no more."""
 
-    def __init__(self, *, action: str, remedy: str) -> None:
+    def __init__(self, *, action: str, remedy: str, when: str = "after the commit") -> None:
         self.action = action
+        self.when = when
         self.remedy = remedy
-        super().__init__(f"{action} after the commit; {remedy}")
+        super().__init__(f"{action} {when}; {remedy}")
 
 
 # -- dispatcher and broker ----------------------------------------------------------------------------------

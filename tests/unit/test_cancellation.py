@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from weighbridge.cancellation import cancellations, obey, to_the_end
+from weighbridge.cancellation import CancelledAfterwards, to_the_end
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +18,8 @@ ON_ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 @BOTH_LOOPS
 async def test_a_cancelled_scope_is_left_when_the_wait_has_ended() -> None:
-    end, seen = anyio.Event(), []
+    end = anyio.Event()
+    seen: list[str] = []
 
     async def wait() -> None:
         with anyio.move_on_after(0.01):
@@ -38,15 +39,14 @@ async def test_a_cancelled_scope_is_left_when_the_wait_has_ended() -> None:
 
 @ON_ASYNCIO
 @pytest.mark.parametrize("times", [1, 3])
-async def test_a_cancellation_of_asyncios_own_gets_through_when_it_is_obeyed(times: int) -> None:
+async def test_a_cancellation_of_asyncios_own_gets_through_at_the_end_of_the_block(times: int) -> None:
     end = anyio.Event()
-    seen: list[object] = []
+    seen: list[str] = []
 
     async def wait() -> None:
-        since = cancellations()
-        await to_the_end(end.wait)
-        seen.append(cancellations() - since)
-        obey(since=since)
+        async with CancelledAfterwards():
+            await to_the_end(end.wait)
+            seen.append("ended")
         seen.append("not cancelled")
 
     task = asyncio.create_task(wait())
@@ -58,7 +58,44 @@ async def test_a_cancellation_of_asyncios_own_gets_through_when_it_is_obeyed(tim
     end.set()
     await asyncio.wait([task])
 
-    assert seen == [times]
+    assert seen == ["ended"]
+    assert task.cancelled()
+
+
+@ON_ASYNCIO
+async def test_it_gets_through_in_the_place_of_an_error_of_the_block() -> None:
+    end = anyio.Event()
+
+    async def wait() -> None:
+        async with CancelledAfterwards():
+            await to_the_end(end.wait)
+            raise LookupError
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    end.set()
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+
+
+@ON_ASYNCIO
+async def test_one_that_is_due_comes_out_before_the_block_begins() -> None:
+    seen: list[str] = []
+
+    async def wait() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # as Ctrl-C does while code runs that awaits nothing
+        async with CancelledAfterwards():
+            seen.append("begun")
+
+    task = asyncio.create_task(wait())
+    await asyncio.wait([task])
+
+    assert seen == []
     assert task.cancelled()
 
 
@@ -68,28 +105,27 @@ async def test_a_time_out_of_asyncio_is_still_one_and_nothing_is_cancelled_after
     asyncio.get_running_loop().call_later(0.05, end.set)
 
     async def wait() -> None:
-        async with asyncio.timeout(0.01):
-            since = cancellations()
+        async with asyncio.timeout(0.01), CancelledAfterwards():
             await to_the_end(end.wait)
-            obey(since=since)
 
     with pytest.raises(TimeoutError):
         await wait()
     await asyncio.sleep(0)
-    assert cancellations() == 0
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 @ON_ASYNCIO
-async def test_a_cancellation_from_before_is_not_obeyed_twice() -> None:
+async def test_a_cancellation_that_was_answered_before_is_not_answered_twice() -> None:
     seen = []
 
     async def clean_up() -> None:
         try:
             await asyncio.sleep(10)
         except asyncio.CancelledError:
-            since = cancellations()
-            await to_the_end(anyio.lowlevel.checkpoint)
-            obey(since=since)
+            async with CancelledAfterwards():
+                await to_the_end(anyio.lowlevel.checkpoint)
             seen.append("cleaned up")
             raise
 
@@ -103,7 +139,11 @@ async def test_a_cancellation_from_before_is_not_obeyed_twice() -> None:
 
 
 @BOTH_LOOPS
-async def test_without_a_cancellation_nothing_is_raised() -> None:
-    since = cancellations()
-    await to_the_end(anyio.lowlevel.checkpoint)
-    obey(since=since)
+async def test_without_a_cancellation_the_block_is_only_a_block() -> None:
+    async def fail() -> None:
+        async with CancelledAfterwards():
+            await to_the_end(anyio.lowlevel.checkpoint)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()

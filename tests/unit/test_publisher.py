@@ -16,7 +16,7 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from weighbridge.cancellation import cancellations, obey, to_the_end
+from weighbridge.cancellation import CancelledAfterwards, to_the_end
 from weighbridge.errors import EnqueueError, LaneFullError
 from weighbridge.lanes.queue.batch import Batch
 from weighbridge.lanes.queue.failure import Failure
@@ -430,9 +430,8 @@ async def test_a_wake_and_a_cancellation_in_the_same_turn_of_the_loop_lose_neith
     seen: list[object] = []
 
     async def request() -> None:
-        since = cancellations()
-        seen.append(await to_the_end(waiter.wait))
-        obey(since=since)
+        async with CancelledAfterwards():
+            seen.append(await to_the_end(waiter.wait))
         seen.append("not cancelled")
 
     async with publishing_beside_a_loop(writer) as publisher:

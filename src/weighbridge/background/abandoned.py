@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from collections.abc import Sequence
-from typing import Any, Final
 
 from weighbridge.call import Call
-from weighbridge.dispatch import Dispatch
-from weighbridge.events import emit
-
-logger: Final = logging.getLogger("weighbridge.background")
-
-NOT_RUN: Final = "background.calls_not_run"
+from weighbridge.dispatch import Dispatch, note_not_run
 
 
 class Unstarted:
@@ -30,12 +22,7 @@ class Unstarted:
         self.dispatch = dispatch
 
     def __del__(self) -> None:
-        if not self.calls:
-            return
-        emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in self.calls])
-        if self.dispatch is None:
-            return
-        native: Any = self.dispatch.token.native_token
-        soon = native.call_soon_threadsafe if hasattr(native, "call_soon_threadsafe") else native.run_sync_soon
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and the lane with it
-            soon(self.dispatch.release, self.calls)
+        if self.dispatch is not None:
+            self.dispatch.give_up(self.calls)
+        else:
+            note_not_run(self.calls)

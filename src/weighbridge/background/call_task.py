@@ -20,10 +20,24 @@ class CallTask(BackgroundTask):
         self.kwargs = call.kwargs  # type: ignore[assignment]  # as above
         self.is_async = call.is_async
         self.call = call
+        #: Whether it runs, or somebody has it who will run it: it runs once, however many lists hold it.
         self.begun = False
+        self._owner: object = None
+
+    def claim(self, owner: object) -> bool:
+        """Make it the owner's to run; whether it is. The first who asks gets it.
+
+        The owner should not hold this item: a request must leave no cycle of objects behind.
+        """
+        if self.begun or self._owner not in (None, owner):
+            return False
+        self._owner = owner
+        return True
 
     async def __call__(self) -> None:
         """Run as Starlette would: in the request, and let the failure out."""
+        if self.begun:
+            return
         self.begun = True
         if self.is_async:
             await self.func(*self.args, **self.kwargs)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import anyio
 
-from weighbridge.background.abandoned import NOT_RUN
 from weighbridge.background.unavailable import for_request, interrupted
 from weighbridge.call import Call
-from weighbridge.cancellation import cancellations, obey, to_the_end
+from weighbridge.cancellation import to_the_end
 from weighbridge.dispatch import Dispatch
 from weighbridge.errors import CommittedError, UnavailableError
-from weighbridge.events import emit
-
-logger: Final = logging.getLogger("weighbridge.background")
 
 
 class State(StrEnum):
@@ -30,107 +25,136 @@ class State(StrEnum):
     DISCARDED = "discarded"
 
 
+class Attempt:
+    """One try to have the calls accepted, for those who wait for it."""
+
+    __slots__ = ("ended", "failure")
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+        self.failure: Exception | None = None
+
+
 class Commit:
     """Goes from open to committed, or fails; belongs to the loop of its dispatcher, as all of a request's end does."""
 
-    __slots__ = ("_ended", "accepted", "failure", "is_open", "state")
+    __slots__ = ("_attempt", "_state", "accepted", "failure", "is_open")
 
     def __init__(self) -> None:
-        self.state = State.OPEN
-        #: Whether ``state`` is that: asked some times by every request, and a member of an enum is slow to find.
+        self._state = State.OPEN
+        #: Whether the state is that: asked some times by every request, and a member of an enum is slow to find.
         self.is_open = True
         #: In-process calls that were accepted, in the order in which they are to run.
         self.accepted: Sequence[Call] = ()
+        #: How the last try failed; ``None`` if none did, or a later one succeeded.
         self.failure: Exception | None = None
-        self._ended: anyio.Event | None = None
+        self._attempt: Attempt | None = None
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    def _move(self, state: State) -> None:
+        self._state = state
+        self.is_open = state is State.OPEN
 
     async def is_done(self) -> bool:
-        """Whether there is nothing left to commit; waits for one that another task has under way.
+        """Whether there is nothing left to commit; waits for a try that another task has under way.
 
-        :raises UnavailableError: if an earlier one failed in a way that a second could make worse: its calls may be in
-            the queue.
+        :raises UnavailableError: if that fails, or an earlier one failed in a way that a second could make worse: its
+            calls may be in the queue.
         :raises CommittedError: if the calls were discarded.
         """
-        since = cancellations()
-        if self.state is State.COMMITTING:
-            self._ended = self._ended or anyio.Event()
-            await to_the_end(self._ended.wait)
-            if self.failure is not None:
-                raise self.failure
-            obey(since=since)
+        while self._state is State.COMMITTING:
+            attempt = self._attempt
+            assert attempt is not None  # only a try of run() is ever seen under way
+            await to_the_end(attempt.ended.wait)
+            if attempt.failure is not None:
+                raise attempt.failure
         if isinstance(self.failure, UnavailableError) and self.failure.unknown:
             raise self.failure
-        if self.state is State.DISCARDED:
-            raise CommittedError(action="commit()", remedy="its calls were discarded; make another BackgroundTasks")
-        return self.state is State.COMMITTED
+        if self._state is State.DISCARDED:
+            raise CommittedError(
+                action="commit()", when="after discard()", remedy="make another BackgroundTasks for further calls"
+            )
+        return self._state is State.COMMITTED
 
-    async def run(self, dispatch: Dispatch, queued: Sequence[Call], staying: Sequence[Call]) -> None:
-        """Have the calls accepted, all or none. A cancellation gets through when that has ended.
+    async def run(
+        self,
+        dispatch: Dispatch,
+        queued: Sequence[Call],
+        staying: Sequence[Call],
+        *,
+        in_order: Callable[[Sequence[Call]], Sequence[Call]],
+    ) -> None:
+        """Have the calls accepted, all or none.
 
+        :param in_order: Puts queued calls that are to run here among those that stay, as they were added.
         :raises UnavailableError: if they were not accepted, or it is not known.
         """
-        since = cancellations()
+        attempt = self._attempt = Attempt()
         try:
-            accepted = await dispatch.commit(queued, staying)
+            kept = await dispatch.commit(queued, staying)
         except UnavailableError as error:
-            raise self._fail(for_request(error)) from error
+            failure = attempt.failure = for_request(error)
+            raise self._failed(failure) from error
         except BaseException as error:
-            self._fail(error if isinstance(error, Exception) else interrupted(queued))
+            attempt.failure = error if isinstance(error, Exception) else interrupted(queued)
+            self._failed(attempt.failure)
             raise
-        if self.state is State.DISCARDED:  # while the broker was asked
-            dispatch.release(accepted)
-            note_not_run(accepted)
-            accepted = ()
-        self.end(accepted)
-        obey(since=since)
+        else:
+            self._succeed(dispatch, in_order(kept) if kept else staying)
+        finally:
+            attempt.ended.set()
+
+    def close(self) -> None:
+        """No call can be added any more."""
+        self._move(State.COMMITTING)
 
     def run_staying(self, dispatch: Dispatch, staying: Sequence[Call]) -> None:
         """As :meth:`run`, for a request that queues no call: nothing has to be waited for."""
         try:
             dispatch.accept(staying)
         except UnavailableError as error:
-            raise self._fail(for_request(error)) from error
+            raise self._failed(for_request(error)) from error
         except Exception as error:
-            self._fail(error)
+            self._failed(error)
             raise
-        self.end(staying)
+        self._succeed(dispatch, staying)
 
-    def begin(self) -> None:
-        """The calls are being accepted: none can be added, and whoever else commits waits."""
-        self.state, self.is_open = State.COMMITTING, False
-        self.failure = self._ended = None
+    def succeed(self) -> None:
+        """There was nothing to accept."""
+        self.failure = None
+        self._move(State.COMMITTED)
 
-    def discard(self) -> None:
-        """Nothing of it will run that is not in the queue."""
-        self.state, self.is_open, self.accepted = State.DISCARDED, False, ()
-
-    def end(self, accepted: Sequence[Call] = ()) -> None:
-        """The calls were accepted."""
+    def _succeed(self, dispatch: Dispatch, accepted: Sequence[Call]) -> None:
+        if self._state is State.DISCARDED:  # while the broker was asked
+            dispatch.give_up(accepted)
+            return
         self.accepted = accepted
-        self._end(State.COMMITTED)
+        self.succeed()
 
-    def _fail(self, failure: Exception) -> Exception:
+    def _failed(self, failure: Exception) -> Exception:
         self.failure = failure
-        self._end(State.FAILED)
+        if self._state is not State.DISCARDED:  # which is for good
+            self._move(State.FAILED)
         return failure
 
-    def _end(self, state: State) -> None:
-        if self.state is not State.DISCARDED:  # which is for good
-            self.state = state
-        if self._ended is not None:
-            self._ended.set()
+    def discard(self) -> Sequence[Call]:
+        """Nothing of it will run that is not in the queue; the calls that were accepted and now will not run."""
+        accepted, self.accepted = self.accepted, ()
+        self._move(State.DISCARDED)
+        return accepted
 
 
-def note_not_run(calls: Sequence[Call]) -> None:
-    """Say of accepted calls that they will not run."""
-    if calls:
-        emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in calls])
-
-
-def too_late(func: Callable[..., Any]) -> CommittedError:
+def too_late(func: Callable[..., Any], state: State) -> CommittedError:
     """The error for a call that is added when it could only be lost."""
+    action = f"add_task({getattr(func, '__qualname__', func)!s})"
+    if state is State.DISCARDED:
+        return CommittedError(action=action, when="after discard()", remedy="make another BackgroundTasks for it")
     return CommittedError(
-        action=f"add_task({getattr(func, '__qualname__', func)!s})",
+        action=action,
         remedy="add calls before the response starts; what a streaming endpoint adds while it streams needs "
         "dispatcher.tasks()",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Literal, ParamSpec, Self
@@ -14,10 +15,12 @@ from starlette.background import BackgroundTask
 from weighbridge.background.abandoned import Unstarted
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask
-from weighbridge.background.commit import Commit, State, note_not_run, too_late
+from weighbridge.background.claim import Claim, claims_on, in_order, take
+from weighbridge.background.commit import Commit, State, too_late
 from weighbridge.background.options_view import OptionsView
 from weighbridge.background.undispatched import chooser as undispatched
 from weighbridge.call import Call, CallOptions, Ticket
+from weighbridge.cancellation import CancelledAfterwards
 from weighbridge.decision import Lane
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
 from weighbridge.errors import CommittedError
@@ -70,6 +73,9 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         #: Whether in-process calls run in the request: no dispatcher is open, or ``on_failure="stop"``.
         self.runs_like_starlette = in_request and (dispatch is None or dispatch.runs_like_starlette)
         self._queued: list[Call] = []
+        #: Of each queued call, how many items of ``tasks`` were added before it.
+        self._queued_after: list[int] = []
+        self._claims: Sequence[Claim] = ()
         self._adding = Lock()
         self._commit = Commit()
         self._unstarted: Unstarted | None = None
@@ -119,9 +125,10 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         queued = decision.lane is Lane.QUEUE
         with self._adding:  # or a thread of the endpoint's own could be told "too late" of a call that was committed
             if not self._commit.is_open and (queued or not self._takes_staying):
-                raise too_late(func)
+                raise too_late(func, self._commit.state)
             if queued:
                 self._queued.append(call)
+                self._queued_after.append(len(self.tasks))
             else:
                 self.tasks.append(CallTask(call))
         return Ticket(id=call.id, lane=decision.lane, reason=decision.reason, weight=call.weight)
@@ -137,22 +144,29 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         :raises EnqueueError: if the broker did not take the queued calls; no in-process call will run.
         :raises LaneFullError: if a lane has no room.
         """
-        if not self._commit.is_open and await self._commit.is_done():
+        commit = self._commit
+        if commit.is_open and (staying := self._close(with_queued=False)) is not None:
+            self._accept(staying)  # the usual request: there is nothing to wait for
             return
-        dispatch = self._dispatch
-        with self._adding:
-            staying = self._staying()
-            self._commit.begin()
         try:
-            if dispatch is None or not (self._queued or staying):
-                self._commit.end()
-            elif self._queued:
-                await self._commit.run(dispatch, self._queued, staying)
-            else:
-                self._commit.run_staying(dispatch, staying)
+            async with CancelledAfterwards():
+                if not commit.is_open and await commit.is_done():
+                    return
+                staying = self._close(with_queued=True) or ()
+                if self._dispatch is not None and self._queued:
+                    order = partial(in_order, self._claims, self._queued_after)
+                    await commit.run(self._dispatch, self._queued, staying, in_order=order)
+                else:
+                    self._accept(staying)
         finally:  # a cancellation may have got through once the commit had succeeded
-            if self._stands_alone:
-                self._watch()
+            self._watch()
+
+    def _accept(self, staying: Sequence[Call]) -> None:
+        if self._dispatch is None or not staying:
+            self._commit.succeed()
+        else:
+            self._commit.run_staying(self._dispatch, staying)
+        self._watch()
 
     async def commit_at_gate(self) -> None:
         """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette still takes a stream's calls."""
@@ -166,24 +180,14 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
     def discard(self) -> None:
         """Drop every call that is not in the queue yet: the endpoint failed, or gives them up after a failed commit."""
-        commit = self._commit
-        if commit.accepted and not self._started and self._dispatch is not None:
-            # Committed early, on purpose, and then the endpoint failed: what stays does not run, as in Starlette.
-            self._dispatch.release(commit.accepted)
-            note_not_run(commit.accepted)
         with self._adding:
-            commit.discard()
+            accepted = self._commit.discard()
+        if not self._started and self._dispatch is not None:
+            # Committed early, on purpose, and then the endpoint failed: what stays does not run, as in Starlette.
+            self._dispatch.give_up(accepted)
         self._takes_staying = False
-        self._settle()
-
-    def commit_blocking(self) -> None:
-        """:meth:`commit` from a thread: a sync endpoint, a scheduler."""
-        if self._dispatch is not None:
-            self._dispatch.run_blocking(self.commit)
-            return
-        self._commit.end()
-        if self._stands_alone:
-            self._watch()
+        if self._unstarted is not None:
+            self._unstarted.calls = ()
 
     def __enter__(self) -> Self:
         refuse_on_loop()
@@ -192,10 +196,14 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            self.commit_blocking()
-        else:
+        if error is not None:
             self.discard()
+        elif self._commit.state is State.DISCARDED:
+            return
+        elif self._dispatch is not None:
+            self._dispatch.run_blocking(self.commit)
+        else:
+            self._accept(self._close(with_queued=True) or ())
 
     async def __aenter__(self) -> Self:
         if self._dispatch is not None:
@@ -205,10 +213,10 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            await self.commit()
-        else:
+        if error is not None:
             self.discard()
+        elif self._commit.state is not State.DISCARDED:
+            await self.commit()
 
     # -- the response's background step ---------------------------------------------------------------------
 
@@ -227,16 +235,11 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         )
 
     def _watch(self) -> None:
-        """Have calls named that no response runs, nor anything else, as long as nobody settles them."""
-        calls = [*self._commit.accepted]
-        if self.runs_like_starlette and self._commit.state is State.COMMITTED:
-            calls += [task.call for task in self.tasks if isinstance(task, CallTask)]
-        if calls:
+        """Have the calls of a stand-alone facade named if no response runs them."""
+        if self._stands_alone and self._commit.state is State.COMMITTED and self._unstarted is None:
+            items = self.tasks if self.runs_like_starlette else ()
+            calls = [*self._commit.accepted, *(task.call for task in items if isinstance(task, CallTask))]
             self._unstarted = Unstarted(calls, self._dispatch)
-
-    def _settle(self) -> None:
-        if self._unstarted is not None:
-            self._unstarted.calls = ()
 
     async def __call__(self) -> None:
         """Hand the in-process calls over to their lane; wait for them if ``wait_in_process`` is set.
@@ -272,21 +275,24 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         """Hand over what was accepted; the chain of its calls, if it is to be waited for."""
         self._started = True
         self._takes_staying = False
-        self._settle()
+        if self._unstarted is not None:
+            self._unstarted.calls = ()
         dispatch = self._dispatch
         if dispatch is None or not self._commit.accepted:
             return None
-        chain = dispatch.hand_over(self._commit.accepted)
+        accepted = self._commit.accepted
+        if run := take(self._claims):  # by a response that was given the items
+            dispatch.in_process.release(run)
+            accepted = [call for call in accepted if call not in run]
+        chain = dispatch.hand_over(accepted)
         return chain if (dispatch.wait_in_process if wait is None else wait) else None
 
-    def _staying(self) -> list[Call]:
-        """The calls for the lane in process; an item that was put into ``.tasks`` by hand becomes one."""
-        if self.runs_like_starlette:
-            return []
-        return [
-            task.call if isinstance(task, CallTask) else self._chooser.choose(task, options=_IN_PROCESS)
-            for task in self.tasks
-        ]
-
-
-_IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)
+    def _close(self, *, with_queued: bool) -> Sequence[Call] | None:
+        """Take no further call; those for the lane in process. ``None``: not done, for there are queued ones too."""
+        with self._adding:
+            if self._queued and not with_queued:
+                return None
+            if not self.runs_like_starlette:
+                self._claims = claims_on(self.tasks, self._commit, self._chooser)
+            self._commit.close()
+        return [claim.call for claim in self._claims]

@@ -27,8 +27,10 @@ class OutsideTasks:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._facade.__aexit__(kind, error, traceback)
-        await self._facade.run_accepted(wait=False)
+        try:
+            await self._facade.__aexit__(kind, error, traceback)
+        finally:  # a cancellation may have got through once the commit had succeeded
+            await self._facade.run_accepted(wait=False)
 
     def __enter__(self) -> BackgroundTasks:
         refuse_on_loop()
@@ -37,5 +39,7 @@ class OutsideTasks:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._facade.__exit__(kind, error, traceback)
-        self._dispatch.run_blocking(partial(self._facade.run_accepted, wait=False))
+        if error is not None:
+            self._facade.discard()
+        else:  # in one go, for this thread may be interrupted while it waits
+            self._dispatch.run_blocking(partial(self.__aexit__, None, None, None))

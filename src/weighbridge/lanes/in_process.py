@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from weighbridge.call import Call
+from weighbridge.cancellation import CancelledAfterwards, to_the_end
 from weighbridge.decision import InProcessReading
 from weighbridge.errors import LaneFullError, NotOpenError
 from weighbridge.events import emit
@@ -111,15 +112,23 @@ class InProcessLane:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         starter = self._opened()
-        with anyio.CancelScope(shield=True), anyio.move_on_after(self._drain_timeout_s):
-            await self.join()
-        self._starter = None  # so that a call that ends now starts no other
-        for call in self._running:
-            emit(logger, CALL_NOT_FINISHED, level=logging.ERROR, **_about(call))
-        for call in self._waiting:
-            emit(logger, CALL_NOT_STARTED, level=logging.ERROR, **_about(call))
-        self._give_up_waiting()
-        await starter.stop()
+        give_up_at_s = anyio.current_time() + self._drain_timeout_s
+
+        async def drain() -> None:
+            with anyio.CancelScope(deadline=give_up_at_s):
+                await self.join()
+
+        async with CancelledAfterwards():
+            await to_the_end(drain)
+            self._starter = None  # so that a call that ends now starts no other
+            for call in self._running:
+                emit(logger, CALL_NOT_FINISHED, level=logging.ERROR, **_about(call))
+            for call in self._waiting:
+                emit(logger, CALL_NOT_STARTED, level=logging.ERROR, **_about(call))
+            self._give_up_waiting()
+            await starter.stop()
+            for chain in self._running.values():  # of a call that was cancelled before its first step
+                chain.give_up(running=False)
 
     # -- admission ------------------------------------------------------------------------------------------
 
@@ -189,8 +198,8 @@ class InProcessLane:
     def _start_next(self, pool: _Pool, starter: Starter) -> None:
         while pool.chains and pool.running < pool.limit:
             chain, call = pool.chains.popleft()
-            pool.running += 1
             del self._waiting[call]
+            pool.running += 1
             self._running[call] = chain
             starter.start(call.name, call.context, partial(self._run_first, pool, chain, call))
 

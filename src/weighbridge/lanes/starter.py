@@ -12,6 +12,8 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from weighbridge.cancellation import to_the_end
+
 Run = Callable[[], Coroutine[Any, Any, None]]
 
 #: How often and for how long a cancelled task is reminded, in seconds, before it is left behind.
@@ -53,7 +55,8 @@ class AsyncioStarter:
 
     def start(self, name: str, context: Context, run: Run) -> None:
         """Start ``run()`` as a task; the loop holds tasks weakly, so this holds it until it ends."""
-        task = self._loop.create_task(self._run(run), name=name, context=context)
+        # Not by the loop's factory: an eager one would run it here and now, in the middle of a request's end.
+        task = asyncio.Task(self._run(run), loop=self._loop, name=name, context=context)
         self._running.add(task)
 
     async def _run(self, run: Run) -> None:
@@ -66,13 +69,12 @@ class AsyncioStarter:
     async def stop(self) -> None:
         """Cancel what still runs; what does not obey within 2 seconds is left behind."""
         give_up_at = self._loop.time() + LEAVE_BEHIND_AFTER_S
-        with anyio.CancelScope(shield=True):
-            while self._running and self._loop.time() < give_up_at:
-                for task in self._running:
-                    task.cancel()
-                await asyncio.wait(set(self._running), timeout=REMIND_EVERY_S)
-                # One that was cancelled before its first step has had no chance to say that it ended.
-                self._running = {task for task in self._running if not task.done()}
+        while self._running and self._loop.time() < give_up_at:
+            for task in self._running:
+                task.cancel()
+            await to_the_end(partial(asyncio.wait, set(self._running), timeout=REMIND_EVERY_S))
+            # One that was cancelled before its first step has had no chance to say that it ended.
+            self._running = {task for task in self._running if not task.done()}
 
 
 class GroupStarter:
