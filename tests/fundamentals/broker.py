@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
@@ -44,3 +46,16 @@ class MemoryBroker(StubBroker):
             worker.join()
         finally:
             worker.stop()
+
+
+class SlowBroker(MemoryBroker):
+    """Takes a message when it is let in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let_in = threading.Event(), threading.Event()
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        self.asked.set()
+        assert self.let_in.wait(10)
+        return super().enqueue(message, delay=delay)

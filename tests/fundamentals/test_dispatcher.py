@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import pytest
 from fastapi import FastAPI
@@ -16,6 +19,7 @@ from fastapi.testclient import TestClient
 from weighbridge import BackgroundTasks, Decision, Dispatcher, Facts, Lane, Weight, task
 from weighbridge.errors import (
     BrokerNotConfiguredError,
+    CommittedError,
     DispatcherError,
     EnqueueError,
     NotOpenError,
@@ -23,7 +27,7 @@ from weighbridge.errors import (
     SeveralDispatchersError,
 )
 
-from .broker import MemoryBroker
+from .broker import MemoryBroker, SlowBroker
 from .happenings import happened, note
 from .service import service
 
@@ -139,6 +143,75 @@ async def test_without_the_broker_the_block_raises_and_nothing_of_it_runs(no_bro
 
     assert refusal.value.unknown is False
     assert happened == []
+
+
+async def test_calls_that_were_given_up_in_the_block_are_not_committed_at_its_end(
+    no_broker_url: str, broker: MemoryBroker
+) -> None:
+    @task(durable=True)
+    def charge() -> None: ...
+
+    async with Dispatcher(broker_url=no_broker_url) as dispatcher:
+        for tasks_of in (dispatcher.tasks, partial(BackgroundTasks, dispatcher=dispatcher)):
+            async with tasks_of() as tasks:
+                tasks.add_task(charge)
+                tasks.add_task(note, "stays")
+                with pytest.raises(EnqueueError):
+                    await tasks.commit()
+                tasks.discard()
+                with pytest.raises(CommittedError, match=r"add_task\(note\) after discard\(\)"):
+                    tasks.add_task(note, "late")
+        await dispatcher.join()
+
+    assert happened == []
+
+
+async def test_calls_of_a_thread_that_fails_after_its_commit_give_their_room_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Dispatcher() as dispatcher:
+
+        def on_a_thread() -> None:
+            with BackgroundTasks(dispatcher=dispatcher) as tasks:
+                tasks.add_task(note, "never")
+                anyio.from_thread.run(tasks.commit)
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            await anyio.to_thread.run_sync(on_a_thread)
+        with anyio.fail_after(1):
+            await dispatcher.join()
+
+    assert happened == []
+    assert "background.calls_not_run" in caplog.text
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_block_that_is_cancelled_while_it_commits_is_accepted_as_a_whole() -> None:
+    """In asyncio's own way: it ends when its calls are accepted, and those that stay run."""
+    broker = SlowBroker()
+
+    @task(durable=True)
+    def charge() -> None: ...
+
+    async with Dispatcher(broker=broker) as dispatcher:
+
+        async def job() -> None:
+            async with dispatcher.tasks() as tasks:
+                tasks.add_task(charge)
+                tasks.add_task(note, "stays")
+
+        running = asyncio.create_task(job())
+        await anyio.to_thread.run_sync(broker.asked.wait)
+        running.cancel()
+        await asyncio.sleep(0)
+        broker.let_in.set()
+        await asyncio.wait([running])
+        await dispatcher.join()
+
+    assert running.cancelled()
+    assert (broker.queued, happened) == (["charge"], ["stays"])
+    broker.close()
 
 
 async def test_on_another_event_loop_they_are_refused() -> None:

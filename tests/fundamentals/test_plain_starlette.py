@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import dramatiq
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -24,7 +23,7 @@ from starlette.testclient import TestClient
 from weighbridge import BackgroundTasks, Dispatcher, Lane, Weight, task
 from weighbridge.errors import CommittedError, NotOpenError
 
-from .broker import MemoryBroker
+from .broker import MemoryBroker, SlowBroker
 from .happenings import happened, note
 
 pytestmark = pytest.mark.anyio
@@ -258,19 +257,6 @@ async def test_what_was_committed_while_its_request_was_cancelled_is_logged_too(
     assert happened == []
     assert "background.calls_not_run" in caplog.text
     broker.close()
-
-
-class SlowBroker(MemoryBroker):
-    """Takes a message when it is let in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked, self.let_in = threading.Event(), threading.Event()
-
-    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
-        self.asked.set()
-        assert self.let_in.wait(10)
-        return super().enqueue(message, delay=delay)
 
 
 async def test_what_a_response_has_run_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:

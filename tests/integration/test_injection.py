@@ -21,6 +21,9 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response, WebSocket
 from fastapi.exceptions import FastAPIError, ResponseValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from redis.exceptions import OutOfMemoryError
+from starlette.background import BackgroundTask
+from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.fundamentals.broker import MemoryBroker
@@ -52,13 +55,14 @@ class NotingBroker(MemoryBroker):
     def __init__(self) -> None:
         super().__init__()
         self.failing = False
+        self.error: Exception = dramatiq.errors.ConnectionFailed("gone")  # type: ignore[no-untyped-call]  # not typed
         self.let_in = threading.Event()
         self.let_in.set()
 
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
         assert self.let_in.wait(10)
         if self.failing:
-            raise dramatiq.errors.ConnectionFailed("gone")  # type: ignore[no-untyped-call]  # Dramatiq does not type it
+            raise self.error
         note("enqueue")
         return super().enqueue(message, delay=delay)
 
@@ -490,6 +494,102 @@ async def test_a_time_out_of_asyncio_round_a_commit_is_one_when_the_commit_has_e
 
     assert broker.queued == ["charge"]
     assert [each for each in events if each != "committing"] == ["enqueue", "goes on", "first byte of a 200", "call"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_gets_through_a_commit_that_fails_too(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    """Else a loop that handles the refusal and tries again could not be stopped."""
+    broker.failing = True
+    async with committing(way, gated, broker, charge) as app:
+
+        @app.post("/stubborn")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            with contextlib.suppress(EnqueueError):
+                await tasks.commit()
+            note("goes on")
+
+        request = asyncio.create_task(serve(app, "/stubborn"))
+        await until(lambda: "committing" in events)
+        request.cancel()
+        await asyncio.sleep(0.05)
+        assert not request.done()
+        broker.let_in.set()
+        await asyncio.wait([request])
+        assert request.cancelled()
+
+    assert "goes on" not in events
+
+
+async def test_of_two_commits_side_by_side_one_enqueues(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    """The first is refused and tried again at once; the second, which waited for it, is not a third."""
+    broker.let_in.clear()
+    broker.failing, broker.error = True, OutOfMemoryError("out of memory")  # which says that nothing was written
+    outcomes: list[str] = []
+    async with opened(broker) as dispatcher, anyio.create_task_group() as beside:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            async def insistent() -> None:
+                try:
+                    await tasks.commit()
+                except EnqueueError:
+                    broker.failing = False
+                    await tasks.commit()
+                outcomes.append("insistent: accepted")
+
+            async def other() -> None:
+                try:
+                    await tasks.commit()
+                except EnqueueError as error:
+                    outcomes.append(f"other: refused, unknown={error.unknown}")
+
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+            beside.start_soon(insistent)
+            await until(lambda: queue_of(dispatcher).waiting > 0)
+            beside.start_soon(other)
+            await anyio.sleep(0.05)
+            broker.let_in.set()
+            await until(lambda: len(outcomes) == 2)
+
+        assert await serve(app) == 200
+
+    assert broker.queued == ["charge"]
+    assert sorted(outcomes) == ["insistent: accepted", "other: refused, unknown=False"]
+    assert events == ["enqueue", "first byte of a 200", "call"]
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["continue", "stop"])
+async def test_calls_that_a_response_was_given_run_once(way: Way, gated: bool, stops: bool) -> None:
+    """The usual way round FastAPI's dropping of injected tasks: a background that is made of them and of another."""
+    async with opened(None, on_failure="stop" if stops else "continue", in_process_running=1) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.post("/starlette")
+        async def merged(tasks: BackgroundTasks = way.tasks) -> Response:
+            tasks.add_task(note_async, "call")
+            return Response(background=StarletteBackgroundTasks([*tasks.tasks, BackgroundTask(note, "extra")]))
+
+        @app.post("/ours")
+        async def ours(tasks: BackgroundTasks = way.tasks) -> Response:
+            tasks.add_task(note_async, "call")
+            return Response(background=BackgroundTasks(tasks.tasks))
+
+        assert await serve(app, "/starlette") == 200
+        await dispatcher.join()
+        assert events == ["first byte of a 200", "call", "extra"]
+        events.clear()
+        for _ in range(3):  # and no slot of the lane is lost
+            assert await serve(app, "/ours") == 200
+            await dispatcher.join()
+
+    assert events == ["first byte of a 200", "call"] * 3
 
 
 async def test_a_thread_that_the_commit_overtakes_is_told_the_truth(broker: NotingBroker, charge: Any) -> None:

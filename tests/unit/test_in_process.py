@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -112,6 +114,68 @@ async def test_calls_that_were_accepted_and_never_handed_over_are_named_when_the
         await chain.wait()
     opened.release([late])
     assert opened.reading().waiting == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_lane_whose_closing_is_cancelled_drains_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    """In asyncio's own way, which no scope shields from: Ctrl-C, a server in a hurry."""
+    ran: list[str] = []
+    running, go_on = asyncio.Event(), asyncio.Event()
+
+    async def runs() -> None:
+        running.set()
+        await go_on.wait()
+        ran.append("runs")
+
+    async def follows() -> None:
+        ran.append("follows")
+
+    async def serve() -> None:
+        async with lane() as opened:
+            start(opened, call(runs), call(follows))
+            await running.wait()
+
+    serving = asyncio.create_task(serve())
+    await running.wait()
+    for _ in range(2):
+        await asyncio.sleep(0)
+        serving.cancel()
+    await asyncio.sleep(0)
+    assert not serving.done()
+    go_on.set()
+    await asyncio.wait([serving])
+
+    assert serving.cancelled()
+    assert ran == ["runs", "follows"]
+    assert "call_cancelled" not in caplog.text
+
+
+def eager(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+    """What ``asyncio.eager_task_factory`` does from Python 3.12 on; on 3.11, a factory that nobody may ask."""
+    if sys.version_info >= (3, 12):
+        return asyncio.eager_task_factory(loop, coroutine, **options)
+    coroutine.close()
+    raise AssertionError("the loop's factory was asked")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_eager_task_factory_changes_nothing() -> None:
+    ran: list[int] = []
+
+    async def note(number: int) -> None:
+        ran.append(number)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(eager)
+    try:
+        async with lane(waiting_limit=2_000) as opened:
+            chain = start(opened, *(call(note, number) for number in range(1_000)))
+            assert ran == []
+            await chain.wait()
+    finally:
+        loop.set_task_factory(None)
+
+    assert ran == list(range(1_000))
 
 
 async def test_a_closed_lane_accepts_no_calls() -> None:
