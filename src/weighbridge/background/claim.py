@@ -1,10 +1,10 @@
-"""A claim: that an item of ``.tasks`` is this facade's to run, whatever other list it was put into."""
+"""The claim on items of ``.tasks``: that they are one facade's to run, whatever other list they were put into."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.background import BackgroundTask
 
@@ -16,36 +16,36 @@ from weighbridge.decision import Lane
 _IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)
 
 
-class Claim(NamedTuple):
-    """An item, its place among the items, and its call."""
+class Claim:
+    """Items that one facade runs, and their calls; one that was put into ``.tasks`` by hand gets a call that stays."""
 
-    place: int
-    task: BackgroundTask
-    call: Call
+    __slots__ = ("_items", "calls")
 
+    def __init__(self, tasks: Sequence[BackgroundTask], owner: object, chooser: Chooser) -> None:
+        self._items: list[BackgroundTask] = []
+        self.calls: list[Call] = []
+        for task in tasks:
+            if not isinstance(task, CallTask):
+                self.calls.append(chooser.choose(task, options=_IN_PROCESS))
+            elif task.claim(owner):
+                self.calls.append(task.call)
+            else:
+                continue
+            self._items.append(task)
 
-def claims_on(tasks: Sequence[BackgroundTask], owner: object, chooser: Chooser) -> list[Claim]:
-    """What ``owner`` has to run of ``tasks``; one that was put there by hand becomes a call that stays."""
-    return [
-        Claim(place, task, task.call if isinstance(task, CallTask) else chooser.choose(task, options=_IN_PROCESS))
-        for place, task in enumerate(tasks)
-        if not isinstance(task, CallTask) or task.claim(owner)
-    ]
+    def with_queued(self, queued: Sequence[Call], places: Sequence[int], tasks: Sequence[BackgroundTask]) -> list[Call]:
+        """Its calls and queued ones as they were added; ``places`` counts the items before each of those."""
+        place_of = {id(task): place for place, task in enumerate(tasks)}
+        calls = [(place_of.get(id(item), 0), 1, call) for item, call in zip(self._items, self.calls, strict=True)]
+        calls += [(place, 0, call) for place, call in zip(places, queued, strict=True)]
+        return [call for _, _, call in sorted(calls, key=itemgetter(0, 1))]
 
-
-def in_order(claims: Sequence[Claim], places: Sequence[int], queued: Sequence[Call]) -> list[Call]:
-    """The claimed calls and queued ones as they were added: ``places`` counts the items added before each of those."""
-    calls = [(claim.place, 1, claim.call) for claim in claims]
-    calls += [(place, 0, call) for place, call in zip(places, queued, strict=True)]
-    return [call for _, _, call in sorted(calls, key=itemgetter(0, 1))]
-
-
-def take(claims: Sequence[Claim]) -> list[Call]:
-    """Take the items, so that they do nothing in any other list; the calls that another list has run already."""
-    run = []
-    for claim in claims:
-        if isinstance(claim.task, CallTask):
-            if claim.task.begun:
-                run.append(claim.call)
-            claim.task.begun = True
-    return run
+    def take(self) -> list[Call]:
+        """Take the items, so that they do nothing in any other list; the calls that another list has run already."""
+        run = []
+        for item in self._items:
+            if isinstance(item, CallTask):
+                if item.begun:
+                    run.append(item.call)
+                item.begun = True
+        return run

@@ -104,7 +104,11 @@ class Commit:
             self._failed(attempt.failure)
             raise
         else:
-            self._succeed(dispatch, in_order(kept) if kept else staying)
+            accepted = in_order(kept) if kept else staying
+            if self._state is State.DISCARDED:  # while the broker was asked
+                dispatch.give_up(accepted)
+            else:
+                self._succeed(accepted)
         finally:
             attempt.ended.set()
 
@@ -112,8 +116,11 @@ class Commit:
         """No call can be added any more."""
         self._move(State.COMMITTING)
 
-    def run_staying(self, dispatch: Dispatch, staying: Sequence[Call]) -> None:
+    def run_staying(self, dispatch: Dispatch | None, staying: Sequence[Call]) -> None:
         """As :meth:`run`, for a request that queues no call: nothing has to be waited for."""
+        if dispatch is None or not staying:
+            self._succeed(staying)
+            return
         try:
             dispatch.accept(staying)
         except UnavailableError as error:
@@ -121,19 +128,11 @@ class Commit:
         except Exception as error:
             self._failed(error)
             raise
-        self._succeed(dispatch, staying)
+        self._succeed(staying)
 
-    def succeed(self) -> None:
-        """There was nothing to accept."""
-        self.failure = None
+    def _succeed(self, accepted: Sequence[Call]) -> None:
+        self.accepted, self.failure = accepted, None
         self._move(State.COMMITTED)
-
-    def _succeed(self, dispatch: Dispatch, accepted: Sequence[Call]) -> None:
-        if self._state is State.DISCARDED:  # while the broker was asked
-            dispatch.give_up(accepted)
-            return
-        self.accepted = accepted
-        self.succeed()
 
     def _failed(self, failure: Exception) -> Exception:
         self.failure = failure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Literal, ParamSpec, Self
@@ -15,7 +14,7 @@ from starlette.background import BackgroundTask
 from weighbridge.background.abandoned import Unstarted
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask
-from weighbridge.background.claim import Claim, claims_on, in_order, take
+from weighbridge.background.claim import Claim
 from weighbridge.background.commit import Commit, State, too_late
 from weighbridge.background.options_view import OptionsView
 from weighbridge.background.undispatched import chooser as undispatched
@@ -75,7 +74,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self._queued: list[Call] = []
         #: Of each queued call, how many items of ``tasks`` were added before it.
         self._queued_after: list[int] = []
-        self._claims: Sequence[Claim] = ()
+        self._claim: Claim | None = None
         self._adding = Lock()
         self._commit = Commit()
         self._unstarted: Unstarted | None = None
@@ -154,19 +153,20 @@ class BackgroundTasks(FastAPIBackgroundTasks):
                     return
                 staying = self._close(with_queued=True) or ()
                 if self._dispatch is not None and self._queued:
-                    order = partial(in_order, self._claims, self._queued_after)
-                    await commit.run(self._dispatch, self._queued, staying, in_order=order)
+                    await commit.run(self._dispatch, self._queued, staying, in_order=self._in_order)
                 else:
                     self._accept(staying)
         finally:  # a cancellation may have got through once the commit had succeeded
-            self._watch()
+            if self._stands_alone:
+                self._watch()
+
+    def _in_order(self, kept: Sequence[Call]) -> Sequence[Call]:
+        return kept if self._claim is None else self._claim.with_queued(kept, self._queued_after, self.tasks)
 
     def _accept(self, staying: Sequence[Call]) -> None:
-        if self._dispatch is None or not staying:
-            self._commit.succeed()
-        else:
-            self._commit.run_staying(self._dispatch, staying)
-        self._watch()
+        self._commit.run_staying(self._dispatch, staying)
+        if self._stands_alone:
+            self._watch()
 
     async def commit_at_gate(self) -> None:
         """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette still takes a stream's calls."""
@@ -236,7 +236,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
     def _watch(self) -> None:
         """Have the calls of a stand-alone facade named if no response runs them."""
-        if self._stands_alone and self._commit.state is State.COMMITTED and self._unstarted is None:
+        if self._commit.state is State.COMMITTED and self._unstarted is None:
             items = self.tasks if self.runs_like_starlette else ()
             calls = [*self._commit.accepted, *(task.call for task in items if isinstance(task, CallTask))]
             self._unstarted = Unstarted(calls, self._dispatch)
@@ -281,7 +281,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         if dispatch is None or not self._commit.accepted:
             return None
         accepted = self._commit.accepted
-        if run := take(self._claims):  # by a response that was given the items
+        if self._claim is not None and (run := self._claim.take()):  # by a response that was given the items
             dispatch.in_process.release(run)
             accepted = [call for call in accepted if call not in run]
         chain = dispatch.hand_over(accepted)
@@ -292,7 +292,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         with self._adding:
             if self._queued and not with_queued:
                 return None
-            if not self.runs_like_starlette:
-                self._claims = claims_on(self.tasks, self._commit, self._chooser)
+            stay = self.tasks and not self.runs_like_starlette
+            self._claim = Claim(self.tasks, self._commit, self._chooser) if stay else None
             self._commit.close()
-        return [claim.call for claim in self._claims]
+        return () if self._claim is None else self._claim.calls
