@@ -99,7 +99,7 @@ def task(func: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
     :raises DeclarationError: for a value that an option cannot have, a contradiction (``durable`` with
         ``shares_memory`` or ``run_here``), a durable function that cannot cross a process.
     :raises UnknownOptionError: for a keyword that is none of the above.
-    :raises DuplicateTaskError: if another function holds the name, such as a copy in the same file.
+    :raises DuplicateTaskError: if another function holds the name, such as a copy, or the same one in another wrapper.
 
     Warns :class:`DeclarationWarning` if a heavy function can only stay in process.
     """

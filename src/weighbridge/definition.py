@@ -1,25 +1,57 @@
-"""The definition of a function: whether two come from one ``def`` that ran again, or from two of one name in a file."""
+"""The definition of a function: whether two of one name are the same one made again, or two."""
 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, Final
 
 from weighbridge.arguments.comparison import difference_of
 
+#: The names of a module that is executed as the program; multiprocessing's children have it under the second.
+_PROGRAM: Final = frozenset({"__main__", "__mp_main__"})
+
+#: Stands for what a cell does not hold yet.
+_EMPTY: Final = object()
+
+_Pair = tuple[int, int]
+
 
 def is_made_again(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether both come from one ``def`` with the same defaults, so that either does the work of the other.
+    """Whether both were made in the same way from the same code, so that either does the work of the other.
 
-    A factory that ran again makes such, and a module that was reloaded unchanged.
+    A factory that ran again makes such, and a module that was reloaded unchanged, with all that its decorators put
+    around them. Compared are the code, the defaults, the attributes and what is closed over, in each layer down
+    ``__wrapped__`` and in each function that a layer closes over. Values are the same if they are one object, or equal
+    by a ``==`` of their own; what cannot be compared is not.
     """
+    try:
+        return _same(one, other, set())
+    except Exception:  # noqa: BLE001  # comparing runs foreign code; what cannot be compared is not known to be equal
+        return False
+
+
+def wraps_the_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether one function object is below both, which are two, and were not made in the same way.
+
+    A reload or another run of a factory makes no such pair, unless it puts another wrapper around a function that it
+    did not make.
+    """
+    below = _defined(one)
+    return below is not None and below is _defined(other) and not is_made_again(one, other)
+
+
+def is_of_program(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether ``one`` is the program's (``python app.py``), and ``other`` the same of its file's import as a module."""
     first, second = _defined(one), _defined(other)
-    if first is None or second is None:
-        return first is second
-    return first.__code__ == second.__code__ and _equal(
-        (first.__defaults__, first.__kwdefaults__), (second.__defaults__, second.__kwdefaults__)
+    if first is None or second is None or one.__module__ not in _PROGRAM or other.__module__ in _PROGRAM:
+        return False
+    return (
+        one.__qualname__ == other.__qualname__
+        and first.__code__.co_firstlineno == second.__code__.co_firstlineno
+        and os.path.realpath(first.__code__.co_filename) == os.path.realpath(second.__code__.co_filename)
     )
 
 
@@ -54,7 +86,10 @@ def place_of(func: Callable[..., Any]) -> str:
 
 def _defined(func: Callable[..., Any]) -> FunctionType | None:
     """The function below its decorators, all of which may be the work of one and the same ``def``."""
-    origin = inspect.unwrap(func)
+    try:
+        origin = inspect.unwrap(func)
+    except ValueError:  # a cycle
+        return None
     return origin if isinstance(origin, FunctionType) else None
 
 
@@ -65,8 +100,42 @@ def _codes_in(code: CodeType) -> Iterator[CodeType]:
             yield from _codes_in(const)
 
 
-def _equal(one: object, other: object) -> bool:
-    try:
-        return difference_of(one, other) is None
-    except Exception:  # noqa: BLE001  # comparing runs foreign code; what cannot be compared is not known to be equal
+def _same(one: Any, other: Any, compared: set[_Pair]) -> bool:
+    if one is other:
+        return True
+    kind = type(one)
+    if kind is not type(other):
         return False
+    if kind is FunctionType:
+        return _same_function(one, other, compared)
+    if kind is tuple or kind is list:
+        return len(one) == len(other) and all(_same(*pair, compared) for pair in zip(one, other, strict=True))
+    if kind is dict:
+        return one.keys() == other.keys() and all(_same(one[key], other[key], compared) for key in one)
+    # Both: == takes 1 for True, and attributes do not show what C code keeps to itself.
+    return (one == other) is True and difference_of(one, other) is None
+
+
+def _same_function(one: FunctionType, other: FunctionType, compared: set[_Pair]) -> bool:
+    pair = (id(one), id(other))
+    if pair in compared:  # under way above, as in a function that calls itself: whatever differs is found there
+        return True
+    compared.add(pair)
+    return (
+        one.__code__ == other.__code__
+        and _same(one.__defaults__, other.__defaults__, compared)
+        and _same(one.__kwdefaults__, other.__kwdefaults__, compared)
+        and _same(vars(one), vars(other), compared)  # ``__wrapped__`` among them
+        and _same(_closed_over(one), _closed_over(other), compared)
+    )
+
+
+def _closed_over(func: FunctionType) -> list[Any]:
+    """What its cells hold."""
+    contents: list[Any] = []
+    for cell in func.__closure__ or ():
+        try:
+            contents.append(cell.cell_contents)
+        except ValueError:  # not assigned yet
+            contents.append(_EMPTY)
+    return contents

@@ -9,7 +9,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from weighbridge.arguments import ArgumentCodec
-from weighbridge.definition import is_beside, is_made_again, place_of
+from weighbridge.definition import is_beside, is_made_again, is_of_program, place_of, wraps_the_same
 from weighbridge.errors import DuplicateTaskError, WeightError
 
 #: Weight from which a task's default queue is ``heavy`` instead of ``default``.
@@ -102,10 +102,13 @@ class Registry:
     """Tasks by name, in the order of their declaration.
 
     A name belongs to one function. Refused is another function that claims it: one of another module or of another
-    qualified name, or a second ``def`` of that name in the module's body that runs at this moment. All else replaces
-    the earlier declaration, for it is the same function declared anew: its factory ran again, its module was imported
-    again or reloaded, its source was changed and executed once more. Each of these compiles its source again or runs
-    the same ``def`` again, and a copy in one file does neither.
+    qualified name, a second ``def`` of that name in the module's body that runs at this moment, or the holder's very
+    function in another wrapper. All else replaces the earlier declaration: its factory ran again, its module was
+    imported again or reloaded, its source was changed and executed once more. Each of these compiles its source again
+    or runs the same ``def`` again, and a copy in one file does neither.
+
+    A file that is executed as the program and imported too (``python app.py``, which has ``app:app`` served) declares
+    all of its tasks twice. The module has the names then, whichever comes first, for it is what a worker imports.
 
     What was declared is known for as long as its function lives, and keeps nothing alive once it was replaced or
     discarded.
@@ -133,9 +136,10 @@ class Registry:
         :raises DuplicateTaskError: if another function holds the name.
         """
         holder = self._by_name.get(spec.name)
-        if holder is not None and (_address(holder.func) != _address(spec.func) or is_beside(holder.func, spec.func)):
-            raise DuplicateTaskError(task=spec.name, holder=place_of(holder.func), claimant=place_of(spec.func))
-        self._by_name[spec.name] = spec
+        if holder is None or not is_of_program(spec.func, holder.func):
+            if holder is not None:
+                _refuse_another(holder, spec)
+            self._by_name[spec.name] = spec
         self._options[spec.func] = {name: getattr(spec, name) for name in _OPTIONS}
         self.learned = WeakKeyDictionary()  # last: what is learned until here goes where nobody looks any more
 
@@ -154,8 +158,8 @@ class Registry:
     def of(self, func: Callable[..., Any]) -> TaskSpec | None:
         """The declaration of exactly this function object (not of a wrapper around it).
 
-        If the same function was declared anew, that is the newer declaration. If another function has its name by
-        now, it is its own declaration, which :meth:`get` no longer gives.
+        If the same function was declared anew (:func:`is_made_again`), that is the newer declaration. If another
+        function has its name by now, it is its own declaration, which :meth:`get` no longer gives.
         """
         try:
             options = self._options.get(func)
@@ -172,6 +176,18 @@ _OPTIONS: Final = tuple(each.name for each in fields(TaskSpec) if each.name not 
 
 def _address(func: Callable[..., Any]) -> str:
     return f"{func.__module__}.{func.__qualname__}"
+
+
+def _refuse_another(holder: TaskSpec, claimant: TaskSpec) -> None:
+    place = place_of(claimant.func)
+    if _address(holder.func) != _address(claimant.func):
+        if is_of_program(holder.func, claimant.func):
+            return
+    elif wraps_the_same(holder.func, claimant.func):
+        place = "the same function in another wrapper"
+    elif not is_beside(holder.func, claimant.func):
+        return
+    raise DuplicateTaskError(task=claimant.name, holder=place_of(holder.func), claimant=place)
 
 
 #: The tasks of this process. Declaring needs no broker, so this is all that ``@task`` touches.

@@ -68,6 +68,56 @@ def make(first):
 
 made = [make(True), make(False), make(False)]
 """
+BELOW_WRAPS = """\
+import functools
+from weighbridge import task
+
+def tenant(name):
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapper(number: int):
+            return (name, function(number))
+        return wrapper
+    return decorate
+"""
+SHARED = f"""{BELOW_WRAPS}
+def send(number: int) -> int:
+    return 1
+
+def declare(name):
+    return task(tenant(name)(send), durable=True)
+"""
+OWN = f"""{BELOW_WRAPS}
+made = []
+for name in ("A", "B"):
+    @task(durable=True)
+    @tenant(name)
+    def send(number: int) -> int:
+        return 1
+    made.append(send)
+"""
+BARE = """\
+from weighbridge import task
+
+def plain(function):
+    def wrapper(number: int):
+        return function(number)
+    return wrapper
+
+@task(retries=5)
+@plain
+def one(number: int): return 1
+
+@task(retries=0)
+@plain
+def two(number: int): return 2
+"""
+DECORATED = f"""{BELOW_WRAPS}
+@task(durable=True)
+@tenant("A")
+def send(number: int) -> int:
+    return 1
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -239,6 +289,127 @@ def test_a_durable_function_that_was_made_again_with_other_defaults_is_refused()
     with pytest.raises(DeclarationError, match="is durable, so it must be queued, and it lost its name"):
         target_of(old, registry)
     assert target_of(new, registry).spec is registry.of(new)
+
+
+# -- below decorators ----------------------------------------------------------------------------------------
+
+
+def test_one_function_in_two_wrappers_is_refused_under_one_name(modules: Modules) -> None:
+    module = modules.load(SHARED)
+    first = module.declare("A")
+
+    with pytest.raises(
+        DuplicateTaskError,
+        match=r"'registered.send' is declared twice: by registered.send .*line 12\) and by the same function in "
+        r"another wrapper; give one of them another name with @task\(name=…\)",
+    ):
+        module.declare("B")
+    assert target_of(first, registry).spec is registry.get("registered.send")
+
+
+def test_a_function_and_its_wrapper_are_refused_under_one_name(modules: Modules) -> None:
+    module = modules.load(SHARED)
+    task(module.send)
+
+    with pytest.raises(DuplicateTaskError, match="the same function in another wrapper"):
+        module.declare("A")
+
+
+def test_one_function_in_a_wrapper_that_was_made_again_replaces(modules: Modules) -> None:
+    module = modules.load(SHARED)
+    old, new = module.declare("A"), module.declare("A")
+
+    assert target_of(old, registry).spec is target_of(new, registry).spec is registry.of(new)
+
+
+@pytest.mark.parametrize(
+    "source", [SHARED.replace("declare(name):", "declare(name='A'):") + "\ndeclare()\n", DECORATED]
+)
+def test_decorators_that_a_reload_runs_again_make_the_same_function(modules: Modules, source: str) -> None:
+    module = modules.load(source)
+    spec = registry.get("registered.send")
+    assert spec is not None
+    importlib.reload(module)
+
+    assert registry.of(spec.func) is registry.get("registered.send") is not spec
+
+
+def test_a_function_in_another_wrapper_is_its_own_declaration(modules: Modules) -> None:
+    first, second = modules.load(OWN).made
+
+    with pytest.raises(DeclarationError, match="is durable, so it must be queued, and it lost its name"):
+        target_of(first, registry)
+    assert target_of(second, registry).spec is registry.of(second)
+
+
+def test_a_function_below_a_decorator_without_wraps_keeps_its_own_options(modules: Modules) -> None:
+    module = modules.load(BARE)
+    one, two = target_of(module.one, registry), target_of(module.two, registry)
+
+    assert (one.spec and one.spec.retries, two.spec and two.spec.retries) == (5, 0)
+    assert "lost its name" in str(one.constraint)
+    assert "lost its name" not in str(two.constraint)
+
+
+# -- imported twice ------------------------------------------------------------------------------------------
+
+
+class File:
+    """One file that is executed as the program and imported as a module."""
+
+    def __init__(self, path: Path, source: str) -> None:
+        self.path, self.source = path, source
+
+    def run_as(self, name: str) -> Callable[..., Any]:
+        namespace: dict[str, Any] = {"__name__": name}
+        exec(compile(self.source, self.path, "exec"), namespace)
+        function: Callable[..., Any] = namespace["send"]
+        return function
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> File:
+    path = tmp_path / "app.py"
+    path.touch()
+    return File(path, ONE.replace("weight=1", "name='mail', weight=1"))
+
+
+@pytest.mark.parametrize("program", ["__main__", "__mp_main__"])
+def test_a_module_takes_the_names_over_from_the_program_of_the_same_file(file: File, program: str) -> None:
+    as_program, imported = file.run_as(program), file.run_as("app")
+
+    spec = registry.get("mail")
+    assert spec is not None
+    assert spec.func is imported
+    assert registry.of(as_program) is spec
+
+
+@pytest.mark.parametrize("program", ["__main__", "__mp_main__"])
+def test_a_module_keeps_its_names_from_the_program_of_the_same_file(file: File, program: str) -> None:
+    imported, as_program = file.run_as("app"), file.run_as(program)
+
+    spec = registry.get("mail")
+    assert spec is not None
+    assert spec.func is imported
+    assert registry.of(as_program) is spec
+
+
+def test_a_program_of_another_file_is_refused(file: File, tmp_path: Path) -> None:
+    file.run_as("app")
+    with pytest.raises(DuplicateTaskError, match=r"by app.send .* and by __main__.send"):
+        File(tmp_path / "other.py", ONE.replace("weight=1", "name='mail'")).run_as("__main__")
+
+
+def test_two_modules_of_one_file_are_refused(file: File) -> None:
+    file.run_as("app")
+    with pytest.raises(DuplicateTaskError, match=r"by app.send .* and by copy.send"):
+        file.run_as("copy")
+
+
+def test_a_function_of_another_line_of_the_program_is_refused(file: File) -> None:
+    file.run_as("app")
+    with pytest.raises(DuplicateTaskError):
+        File(file.path, "\n" + file.source).run_as("__main__")
 
 
 # -- what is forgotten ---------------------------------------------------------------------------------------
