@@ -17,12 +17,27 @@ FOLDERS_ABOVE: Final = 3
 def file_settings() -> dict[str, Any]:
     """The table, from the current folder's file or that of the nearest of three folders above; empty if none has one.
 
+    What cannot be looked at is not there: in a folder that is gone, or that may not be traversed.
+
     :raises SettingsError: if the file cannot be read, with its path, the place and what to do.
     """
-    here = Path.cwd()
-    candidates = (folder / NAME for folder in (here, *here.parents[:FOLDERS_ABOVE]))
-    file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    file = next((folder / NAME for folder in _folders() if _is_there(folder / NAME)), None)
     return {} if file is None else _table(_parsed(file), file)
+
+
+def _folders() -> tuple[Path, ...]:
+    try:
+        here = Path.cwd()
+    except OSError:
+        return ()
+    return (here, *here.parents[:FOLDERS_ABOVE])
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:
+        return False
 
 
 def _parsed(file: Path) -> dict[str, Any]:

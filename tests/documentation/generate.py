@@ -56,7 +56,8 @@ Each setting can be given in three places. The first that has it wins:
 Nothing is ever ignored: a misspelt `{PREFIX}*` variable, an unknown key, or a value that a setting cannot have is a
 [`SettingsError`](errors.md#settingserror) with a suggestion. Keep a `broker_url` with a password in the environment.
 
-A `pyproject.toml` that cannot be read is an error too, with its path and the place. So are the
+A `pyproject.toml` that cannot be read is an error too, with its path and the place; in a folder that this process
+may not enter it counts as not there. Errors are also the
 variables (`…_PORT`, `…_SERVICE_HOST`) that Kubernetes sets in each pod beside a Service named `weighbridge` or
 `weighbridge-…`: put `enableServiceLinks: false` into the pod's spec, or give the Service another name.
 

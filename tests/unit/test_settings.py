@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from weighbridge import Dispatcher, Settings
 from weighbridge.errors import SettingsError
+
+#: Bytes that the system takes for a path.
+LONGEST_PATH = os.pathconf("/", "PC_PATH_MAX") - 1
 
 
 def test_arguments_win_over_the_environment_and_the_environment_over_pyproject(
@@ -97,6 +103,54 @@ def test_a_pyproject_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(SettingsError, match=r"pyproject.toml cannot be opened \(Permission denied\); make it readable"):
         Settings()
+
+
+def test_a_folder_of_the_name_of_pyproject_counts_as_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.weighbridge]\npolicy = "all-queued"\n')
+    (tmp_path / "app" / "pyproject.toml").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "app")
+
+    assert Settings().policy == "all-queued"
+
+
+def test_a_pyproject_that_cannot_be_looked_at_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By a path that is too long, which root cannot look at either; without root it is mostly a folder's permission."""
+    folder = tmp_path
+    monkeypatch.chdir(tmp_path)
+    while (room := LONGEST_PATH - len("/pyproject.toml") - len(str(folder))) > 0:
+        folder /= "x" * (room if room < 220 else 200)
+        Path(folder.name).mkdir()
+        os.chdir(folder.name)
+    (folder.parent / "pyproject.toml").write_text('[tool.weighbridge]\npolicy = "all-queued"\n')
+    with pytest.raises(OSError, match="File name too long"):
+        (folder / "pyproject.toml").stat()
+
+    assert Settings().policy == "all-queued"
+
+
+def test_a_pyproject_in_a_folder_that_may_not_be_traversed_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By a refusal put in front of the one that root never gets; what it shows is only what follows from it."""
+    (tmp_path / "pyproject.toml").write_text('[tool.weighbridge]\npolicy = "all-queued"\n')
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+
+    assert Settings().policy == "by-weight"
+
+
+def test_a_current_folder_that_is_gone_has_no_pyproject(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    program = "import os; from weighbridge import Settings; os.rmdir(os.getcwd()); print(Settings().policy)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path / "gone", capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (run.stdout, run.stderr) == ("by-weight\n", "")
 
 
 def test_a_pyproject_with_a_byte_order_mark_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
