@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Final, Protocol
 
@@ -68,6 +69,17 @@ class Queue(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Appointed:
+    """The policy that decides now, and which facts have to be read for it."""
+
+    policy: Policy
+    reads_payload: bool
+    reads_in_process: bool
+    reads_loop: bool
+    reads_broker: bool
+
+
 class Chooser:
     """Chooses a lane for each call. Stateless but for its policy.
 
@@ -92,24 +104,27 @@ class Chooser:
         self._checks_arguments = arguments_check is not ArgumentsCheck.OFF
         self._new_id = new_id
         self._clock = clock
-        self._policy: Policy | None = None
-        self._reads: frozenset[str] | None = frozenset()
+        self._appointed: _Appointed | None = None
         if policy is not None:
             self.use(policy)
 
     def use(self, policy: Policy) -> None:
-        """Let another policy decide from the next call on."""
+        """Let another policy decide from the next call on. On any thread."""
         reads = reads_of(policy)
-        self._policy = policy
-        self._reads_payload = _reads(reads, "payload_bytes")
-        self._reads_in_process = _reads(reads, "in_process")
-        self._reads_loop = _reads(reads, "loop")
-        self._reads_broker = _reads(reads, "broker")
+        # One assignment, since calls are chosen on other threads meanwhile.
+        self._appointed = _Appointed(
+            policy=policy,
+            reads_payload=_reads(reads, "payload_bytes"),
+            reads_in_process=_reads(reads, "in_process"),
+            reads_loop=_reads(reads, "loop"),
+            reads_broker=_reads(reads, "broker"),
+        )
 
     @property
     def policy(self) -> Policy | None:
         """The policy that decides now."""
-        return self._policy
+        appointed = self._appointed
+        return None if appointed is None else appointed.policy
 
     def choose(
         self,
@@ -207,15 +222,16 @@ class Chooser:
             return (_ASKED_QUEUE if options.lane is Lane.QUEUE else _ASKED_IN_PROCESS), None
         if constraint is not None:
             return constraint.decision, None
-        if self._policy is None:
+        appointed = self._appointed
+        if appointed is None:
             return _NO_DISPATCHER, None
         assert target.spec is not None  # an undeclared function has a constraint
-        return self._ask(self._policy, target.spec, weight, args, kwargs)
+        return self._ask(appointed, target.spec, weight, args, kwargs)
 
     def _ask(
-        self, policy: Policy, spec: TaskSpec, weight: float, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, appointed: _Appointed, spec: TaskSpec, weight: float, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[Decision, Payload | None]:
-        payload, payload_bytes = self._payload(spec, args, kwargs) if self._reads_payload else (None, None)
+        payload, payload_bytes = self._payload(spec, args, kwargs) if appointed.reads_payload else (None, None)
         readings = self._readings
         facts = Facts(
             name=spec.name,
@@ -225,11 +241,11 @@ class Chooser:
             priority=spec.priority,
             tags=spec.tags,
             is_async=spec.is_async,
-            in_process=readings.in_process() if readings and self._reads_in_process else _UNREAD_IN_PROCESS,
-            loop=readings.loop() if readings and self._reads_loop else _UNREAD_LOOP,
-            broker=readings.broker(spec.queue) if readings and self._reads_broker else _UNREAD_BROKER,
+            in_process=readings.in_process() if readings and appointed.reads_in_process else _UNREAD_IN_PROCESS,
+            loop=readings.loop() if readings and appointed.reads_loop else _UNREAD_LOOP,
+            broker=readings.broker(spec.queue) if readings and appointed.reads_broker else _UNREAD_BROKER,
         )
-        return ask(policy, facts), payload
+        return ask(appointed.policy, facts), payload
 
     def _payload(
         self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -257,7 +273,7 @@ class Chooser:
             )
 
     def _no_queue(self, task: str, decision: Decision) -> DispatcherError:
-        if self._policy is None:
+        if self._appointed is None:
             return NotOpenError(
                 problem=f"task {task!r} must be queued ({decision.reason}), and no dispatcher is open",
                 remedy="open one: FastAPI(lifespan=dispatcher.lifespan), or async with dispatcher",

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -188,6 +191,35 @@ def test_another_policy_decides_from_the_next_call_on() -> None:
     chooser.use(Recorder(QUEUED))
 
     assert (before, chooser.choose(spec.func, ([],)).decision) == (STAYS, QUEUED)
+
+
+def test_a_policy_that_is_set_meanwhile_is_asked_with_what_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call is chosen on another thread after each line of ``use``, wherever that can be interrupted."""
+    registry, spec = declared()
+    first = Recorder(STAYS, reads=frozenset({"weight"}))
+    second = Recorder(STAYS, reads=frozenset({"in_process.waiting", "loop.lag_ms", "broker.waiting"}))
+    chooser, interruptions = Chooser(registry=registry, policy=first, readings=Load()), 0
+
+    def interrupt(frame: FrameType, event: str, arg: object) -> Callable[..., Any]:
+        nonlocal interruptions
+        if event == "line" and frame.f_code is Chooser.use.__code__:
+            thread = threading.Thread(target=chooser.explain, args=(spec.func, ([],), {}))
+            thread.start()
+            thread.join()
+            interruptions += 1
+        return interrupt
+
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        chooser.use(second)
+    finally:
+        sys.settrace(before)
+    chooser.explain(spec.func, ([],), {})
+
+    assert interruptions > 1
+    assert {(each.in_process.waiting, each.loop.lag_ms, each.broker.waiting) for each in second.asked} == {(7, 12.5, 3)}
+    assert {(each.in_process.waiting, each.loop.lag_ms) for each in first.asked} == {(0, None)}
 
 
 def test_a_function_declared_after_its_first_call_is_seen_as_declared() -> None:
