@@ -83,12 +83,15 @@ class QueueLane:
                 client.close()
 
     def bind(self, spec: TaskSpec) -> TypedActor:
-        """Make a task known to the broker, without I/O. Raises what :func:`bind` of this package does."""
+        """Make a task known to the broker, without I/O of ours. Raises what :func:`bind` of this package does."""
         with self._binding:
             return bind(self._broker, spec)
 
     def check(self, spec: TaskSpec, options: CallOptions) -> None:
-        """Make sure that the broker can do what a call asks for, and knows its task. Without I/O, on any thread.
+        """Make sure that the broker can do what a call asks for, and knows its task. On any thread.
+
+        Without I/O of ours; but a task that was declared since the opening is bound, which calls the broker's
+        ``declare_queue``, and in a broker of the user's own that may block.
 
         :raises OptionError: if it cannot do what an option asks for.
         :raises DuplicateTaskError, BrokerError: as :meth:`bind`, for a task that was declared since the opening.
