@@ -29,7 +29,9 @@ class CancelledAfterwards:
 
     async def __aenter__(self) -> None:
         if _cancellations():
-            await asyncio.sleep(0)
+            # Shielded, for a scope that was left by another error would cancel this once more.
+            with anyio.CancelScope(shield=True):
+                await asyncio.sleep(0)
         self._since = _cancellations()
 
     async def __aexit__(

@@ -139,6 +139,29 @@ async def test_a_cancellation_that_was_answered_before_is_not_answered_twice() -
 
 
 @BOTH_LOOPS
+async def test_an_error_that_took_the_place_of_a_scopes_cancellation_stays_that_error() -> None:
+    seen: list[str] = []
+
+    async def clean_up() -> None:
+        try:
+            await anyio.sleep(10)
+        finally:
+            try:
+                raise LookupError
+            finally:
+                async with CancelledAfterwards():
+                    await to_the_end(anyio.lowlevel.checkpoint)
+                    seen.append("closed")
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        with pytest.raises(LookupError):
+            await clean_up()
+
+    assert seen == ["closed"]
+
+
+@BOTH_LOOPS
 async def test_without_a_cancellation_the_block_is_only_a_block() -> None:
     async def fail() -> None:
         async with CancelledAfterwards():
