@@ -494,4 +494,5 @@ def test_a_gate_whose_dispatcher_was_never_opened_is_said_at_each_request(caplog
 
     assert TestClient(app).post("/").status_code == 200
     assert "background.dispatcher_not_open" in caplog.text
+    assert "in tests: with TestClient(app) as client" in caplog.text
     assert happened == ["called"]

@@ -252,7 +252,8 @@ def _dispatch_for(scope: Scope, source: DispatchSource | None) -> Dispatch | Non
     if source is not None:
         dispatch = source.dispatch
         if dispatch is None:
-            emit(logger, NOT_OPEN, level=logging.WARNING, remedy="FastAPI(lifespan=dispatcher.lifespan)")
+            remedy = "FastAPI(lifespan=dispatcher.lifespan); in tests: with TestClient(app) as client"
+            emit(logger, NOT_OPEN, level=logging.WARNING, remedy=remedy)
         return dispatch
     published = scope.get("state", {}).get(STATE)
     if published is not None:
