@@ -71,6 +71,7 @@ def test_the_readme_shows_what_a_person_gets(tmp_path: Path) -> None:
     page = OpenPage(ROOT / "README.md", tmp_path)
     example = page.blocks[: next(at for at, block in enumerate(page.blocks) if "pip" in block.code)]
     command, request = [block.code.strip() for block in example if block.language == "bash"]
+    (swapped,) = [block.code.strip() for block in page.blocks if "WEIGHBRIDGE_POLICY" in block.code]
     (answer,) = [json.loads(block.code) for block in example if block.language == "json"]
     (printed,) = [block.code for block in example if block.language == "text"]
     assert (command, request) == ("weighbridge dev app:app", "curl -X POST localhost:8000/reports")
@@ -78,6 +79,11 @@ def test_the_readme_shows_what_a_person_gets(tmp_path: Path) -> None:
         given = httpx.post(f"{address}/reports").json()
         until(lambda: set(without_ids(printed).splitlines()) <= set(without_ids("\n".join(lines())).splitlines()))
     assert without_ids(json.dumps(given)) == without_ids(json.dumps(answer))
+    assert swapped == f"WEIGHBRIDGE_POLICY=all-in-process {command}"
+    with development(tmp_path, WEIGHBRIDGE_POLICY="all-in-process") as (address, lines):
+        assert '"lane":"in_process"' in httpx.post(f"{address}/reports").text
+        until(lambda: "a report was asked for" in "".join(lines(source="web")))
+        until(lambda: "rendered " in "".join(lines(source="web")))
 
 
 def without_ids(text: str) -> str:
@@ -94,9 +100,9 @@ def test_the_policy_of_the_readme_can_be_set_while_the_service_runs(open_page: O
     page.import_all()
     app = page.modules["app"]
     with TestClient(app.app) as client:
-        app.dispatcher.policy = "policy.toml"
+        app.dispatcher.policy = "ours.toml"
         answer = client.post("/reports")
-    assert "policy policy, rule 'heavy work is queued'" in answer.json()["reason"]
+    assert "policy ours, rule 'heavy work is queued'" in answer.json()["reason"]
 
 
 # -- the tutorial, as a reader does it ----------------------------------------------------------------------
