@@ -73,6 +73,16 @@ def test_every_log_event_of_the_pages_exists() -> None:
     assert set(rows) <= log_events()
 
 
+def test_every_extra_is_in_the_page_on_migrating() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| `([a-z]+)` \|", page("how-to/migrate.md"), flags=re.MULTILINE)
+    assert set(rows) == set(project["project"]["optional-dependencies"])
+
+
+def test_the_wheel_of_the_page_on_migrating_is_of_this_version() -> None:
+    assert f"wheels/weighbridge-{weighbridge.__version__}-py3-none-any.whl" in page("how-to/migrate.md")
+
+
 def test_lanes_and_constraints_are_in_the_glossary() -> None:
     text = page("glossary.md")
     for word in [*Lane, "shares memory", "durable", "cannot cross"]:
