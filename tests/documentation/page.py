@@ -43,9 +43,9 @@ class OpenPage:
 
     @property
     def python_files(self) -> list[str]:
-        """In the order in which the page brings them up."""
+        """In the order in which the page brings them up. A ``conftest.py`` is pytest's alone to import."""
         found = [self.file_of(block) for block in self.blocks if block.language in RUNNABLE]
-        return list(dict.fromkeys(found))
+        return [name for name in dict.fromkeys(found) if Path(name).name != "conftest.py"]
 
     @property
     def test_files(self) -> list[str]:
@@ -77,19 +77,21 @@ class OpenPage:
                         pass
 
     def run_tests(self) -> None:
-        """Run the page's test files with pytest in a process of its own, as a reader would."""
-        if not self.test_files:
-            return
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *self.test_files],
-            cwd=self.folder,
-            env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert ended.returncode == 0, f"{self.page}\n{ended.stdout}{ended.stderr}"
+        """Run the page's test files, each folder's with pytest in a process of its own, as a reader would."""
+        folders: defaultdict[Path, list[str]] = defaultdict(list)
+        for name in self.test_files:
+            folders[self.folder / Path(name).parent].append(Path(name).name)
+        for folder, names in folders.items():
+            ended = subprocess.run(
+                [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *names],
+                cwd=folder,
+                env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+                capture_output=True,
+                text=True,
+                timeout=90,
+                check=False,
+            )
+            assert ended.returncode == 0, f"{self.page}\n{ended.stdout}{ended.stderr}"
 
 
 @contextmanager
