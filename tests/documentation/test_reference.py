@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 import re
@@ -13,6 +14,7 @@ from tests.documentation.generate import ELSEWHERE, ORDER, PAGES, REFERENCE, pub
 
 import weighbridge
 from weighbridge.cli.group import COMMANDS
+from weighbridge.cli.tasks import Row
 from weighbridge.decision import Lane
 from weighbridge.policy import FACTS, shipped_names
 from weighbridge.settings import Settings
@@ -71,6 +73,13 @@ def test_every_log_event_is_in_the_pages() -> None:
 def test_every_log_event_of_the_pages_exists() -> None:
     rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)`", page("reference/log-events.md"), flags=re.MULTILINE)
     assert set(rows) <= log_events()
+
+
+def test_every_field_of_the_tasks_in_json_is_in_the_page_on_lanes() -> None:
+    shown = page("concepts/lanes.md").partition("| field | type | means |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z_]+)` \|", shown, flags=re.MULTILINE) == [
+        field.name for field in dataclasses.fields(Row)
+    ]
 
 
 def test_every_extra_is_in_the_page_on_migrating() -> None:
