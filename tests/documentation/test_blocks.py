@@ -37,6 +37,7 @@ PROGRAMS = {
     "mypy",
     "pyright",
     "python",
+    "redis-cli",
     "ruff",
     "uvicorn",
     "zensical",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -17,9 +18,13 @@ from typing import Any
 import dramatiq
 import httpx
 import pytest
+import redis
 from fastapi.testclient import TestClient
 from tests.documentation.blocks import ROOT, blocks_of
 from tests.documentation.page import OpenPage
+
+from weighbridge.lanes.queue import connect
+from weighbridge.lanes.queue.dead_letters import DeadReason
 
 OpenOne = Callable[[str], OpenPage]
 DEADLINE_S = 30
@@ -186,6 +191,42 @@ def test_the_page_on_delivery_charges_once_for_two_runs(open_page: OpenOne) -> N
     page.import_all()  # the page itself runs the task twice
     with closing(sqlite3.connect(page.folder / "shop.db")) as database:
         assert database.execute("SELECT COUNT(*) FROM charges").fetchone() == (1,)
+
+
+def test_the_page_on_the_queue_lane_finds_a_dead_letter(open_page: OpenOne, redis_url: str) -> None:
+    page = open_page("docs/concepts/queue-lane.md")
+    module = of_own(page)
+    (shell,) = [block for block in page.blocks if block.language == "bash"]
+    namespace = os.environ["WEIGHBRIDGE_NAMESPACE"]  # of this test alone
+    lines = shell.code.replace("weighbridge:", f"{namespace}:").splitlines()
+    [_, *index], [_, *hash_of_one] = [shlex.split(line) for line in lines]
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        broker = connect(redis_url, namespace=namespace, timeout_s=5)
+
+        def fail() -> None:
+            raise RuntimeError("the printer burns")
+
+        call = dramatiq.actor(broker=broker, actor_name="page.fail", max_retries=0)(fail).send()
+        worker = dramatiq.Worker(broker, worker_timeout=100)
+        worker.start()
+        try:
+            broker.join("default", timeout=10_000)
+        finally:
+            worker.stop()
+            broker.close()
+        (letter,) = module.dead_letters(namespace)
+        ids = client.execute_command(*index)
+        *command, shown_key = hash_of_one
+        key = shown_key.rpartition(":")[0] + ":" + call.message_id
+        fields = client.execute_command(*command, key)
+        found = client.delete(key, index[1])
+    assert ids == [call.message_id]
+    assert (letter.id, letter.task, letter.reason) == (call.message_id, "page.fail", "failed")
+    assert found == 2
+    prose = page.page.read_text(encoding="utf-8").partition("Its fields:")[2].partition("In Python")[0]
+    assert set(fields) <= set(re.findall(r"`(\w+)`", prose))
+    assert "the printer burns" in fields["error"]
+    assert all(f"`{reason}`" in prose for reason in DeadReason)
 
 
 # -- how to -------------------------------------------------------------------------------------------------
