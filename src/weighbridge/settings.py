@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self, TypedDict
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -23,6 +23,7 @@ from weighbridge.errors import SettingsError
 from weighbridge.settings_file import file_settings
 
 PREFIX = "WEIGHBRIDGE_"
+DEFAULT_NAMESPACE: Final = "weighbridge"
 BROKER_SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
 #: What Kubernetes puts into each pod for a Service named ``weighbridge`` or ``weighbridge-…``.
 _SERVICE_LINK: Final = re.compile(
@@ -71,10 +72,11 @@ class Settings(BaseSettings):
         "None: nothing can be queued.",
     )
     namespace: str = Field(
-        default="weighbridge",
+        default=DEFAULT_NAMESPACE,
         pattern=r"^[A-Za-z0-9_.:-]+$",
         max_length=100,
-        description="What every key in the broker starts with; services that share a broker take different ones.",
+        description="What every key in Redis or Valkey starts with; services that share a server take different ones. "
+        "RabbitMQ has none: there each service takes a virtual host of its own, `amqp://…/VHOST`.",
     )
     in_process_threads: int = Field(
         default=8, ge=1, description="Threads for sync calls in process; never the endpoints' own."
@@ -150,6 +152,20 @@ class Settings(BaseSettings):
             raise ValueError(f"has the scheme {scheme!r}; it must start with one of {known}")
         return value
 
+    @field_validator("namespace")
+    @classmethod
+    def _none_on_rabbitmq(cls, value: str, info: ValidationInfo) -> str:
+        url = info.data.get("broker_url")
+        if value != DEFAULT_NAMESPACE and url is not None and urlsplit(url).scheme in ("amqp", "amqps"):
+            raise SettingsError(
+                setting="namespace",
+                problem=f"is {value!r}, and RabbitMQ's queues carry no namespace, so another service's worker would "
+                "take this one's calls",
+                remedy="leave namespace out, and give each service a virtual host of its own: "
+                "amqp://user:password@host:5672/VHOST",
+            )
+        return value
+
     def with_changes(self, **changes: object) -> Self:
         """A copy with some settings changed, validated like the original."""
         return type(self)(**{**self.model_dump(), **changes})
@@ -189,6 +205,9 @@ def _refuse_misspelt_variables(environ: Mapping[str, str], *, known: Mapping[str
 def _settings_error(error: ValidationError, *, known: Mapping[str, object]) -> SettingsError:
     """The first fault as a SettingsError; the value is left out, since it may hold a password."""
     fault = error.errors(include_input=False, include_url=False)[0]
+    own = fault.get("ctx", {}).get("error")
+    if isinstance(own, SettingsError):
+        return own
     name = str(fault["loc"][0]) if fault["loc"] else "(all)"
     if fault["type"] == "extra_forbidden":
         return SettingsError(

@@ -236,3 +236,29 @@ def test_with_changes_checks_the_changed_setting() -> None:
     assert settings.with_changes(in_process_threads=2).namespace == "orders"
     with pytest.raises(SettingsError, match="in_process_threads"):
         settings.with_changes(in_process_threads=0)
+
+
+@pytest.mark.parametrize("url", ["amqp://guest:hunter2@localhost", "amqps://guest:hunter2@localhost/shop"])
+def test_a_namespace_on_rabbitmq_is_refused_with_the_virtual_host_that_does_its_work(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_NAMESPACE", "shop")
+
+    with pytest.raises(SettingsError) as caught:
+        Settings(broker_url=url)
+
+    assert str(caught.value) == (
+        "setting namespace is 'shop', and RabbitMQ's queues carry no namespace, so another service's worker would take "
+        "this one's calls; leave namespace out, and give each service a virtual host of its own: "
+        "amqp://user:password@host:5672/VHOST"
+    )
+
+
+def test_without_a_namespace_rabbitmq_is_taken_and_changes_are_too() -> None:
+    settings = Settings(broker_url="amqp://localhost/shop")
+
+    assert settings.with_changes(in_process_threads=2).broker_url == "amqp://localhost/shop"
+    with pytest.raises(SettingsError, match="virtual host"):
+        settings.with_changes(namespace="shop")
+    with pytest.raises(SettingsError, match="virtual host"):
+        Settings(namespace="shop").with_changes(broker_url="amqp://localhost/shop")
