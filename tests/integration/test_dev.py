@@ -174,6 +174,63 @@ STOPPING = (
 )
 
 
+SLOW = """
+
+@task(weight=200)
+def sleep(name: str) -> None:
+    Path(name).write_text("asleep")
+    __import__("time").sleep(60)
+
+
+@app.post("/sleep/{name}", status_code=202)
+async def put_to_sleep(name: str, tasks: BackgroundTasks) -> dict[str, object]:
+    return {"lane": tasks.add_task(sleep, name).lane}
+"""
+
+
+@pytest.fixture
+def asleep(shop: Path) -> Iterator[Dev]:
+    """A session whose worker runs a call of a minute."""
+    (shop / "slow.py").write_text(f"VERSION = 'slow'\n{SHOP}{SLOW}", encoding="utf-8")
+    with dev("slow:app", "--port", "0") as running:
+        post(f"{running.wait_until_up()}/sleep/out.txt")
+        read(shop / "out.txt")
+        yield running
+
+
+@pytest.mark.parametrize("after_s", [1.2, 4.0])
+def test_a_second_ctrl_c_ends_all_and_comes_back_only_when_nothing_runs_any_more(asleep: Dev, after_s: float) -> None:
+    pids = descendants(asleep.process.pid)
+    asleep.process.send_signal(signal.SIGINT)
+    said = asleep.wait_for(r"^dev    \| stopping")
+    assert said == (
+        "dev    | stopping: requests and calls in the app have at most 15 s, then calls in the worker at most 10 s; "
+        "Ctrl-C again ends all at once"
+    )
+    time.sleep(after_s)
+    asked_s = time.monotonic()
+    asleep.process.send_signal(signal.SIGINT)
+    assert asleep.process.wait(60) == 0
+    assert not [pid for pid in pids if is_alive(pid)]
+    assert time.monotonic() - asked_s < 3
+    assert asleep.end() == 0
+    assert asleep.lines[-2:] == ["dev    | ending all at once", "dev    | stopped"]
+
+
+def test_a_second_ctrl_c_within_a_second_is_taken_for_the_first_and_says_so(asleep: Dev) -> None:
+    asleep.process.send_signal(signal.SIGINT)
+    asleep.wait_for(r"^dev    \| stopping")
+    asleep.process.send_signal(signal.SIGINT)
+    asleep.wait_for(
+        r"^dev    \| that came within a second of the first, so it counts as the same one; Ctrl-C once more"
+    )
+    assert not asleep.found("ending all at once")
+    time.sleep(1.0)
+    asleep.process.send_signal(signal.SIGINT)
+    assert asleep.end() == 0
+    assert asleep.found("ending all at once")
+
+
 def test_a_dev_killed_with_sigkill_leaves_no_process() -> None:
     with dev("shop:app", "--port", "0") as running:
         running.wait_until_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from weighbridge.cli.dev.watch import SourceWatch
 from weighbridge.cli.leash import LeashedProcess
+from weighbridge.embedded import watchdog
 
 
 def is_alive(pid: int) -> bool:
@@ -94,6 +96,32 @@ def test_what_a_child_has_started_and_left_behind_is_swept_with_it() -> None:
     assert heard.statuses.get(timeout=30) == 0
     assert eventually(lambda: not is_alive(pid))
     heard.child.end()
+
+
+FAR_AWAY = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True).pid)
+time.sleep(600)
+"""
+
+
+def test_what_a_killed_child_has_started_in_another_session_is_dead_when_its_end_is_told() -> None:
+    heard = Heard(FAR_AWAY, grace_s=3_600)
+    pid = int(heard.lines.get(timeout=30))
+    heard.child.kill()
+    assert heard.statuses.get(timeout=30) == 128 + 9
+    assert not is_alive(pid)
+    heard.child.end()
+
+
+def test_the_process_table_is_read_alike_from_proc_and_from_ps() -> None:
+    ours = os.getpid()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as child:
+        for table in (watchdog.parents(), watchdog.parents_by_ps()):
+            assert table[child.pid] == ours
+            assert child.pid in watchdog.descendants(os.getppid(), table)
+        child.kill()
 
 
 def test_a_binary_that_is_not_there_ends_with_a_word() -> None:

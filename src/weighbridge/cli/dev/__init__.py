@@ -29,8 +29,9 @@ def command(app: str, *, host: str, port: int) -> None:
 
     Starts a server (or takes WEIGHBRIDGE_BROKER_URL), the app under uvicorn with reload, and one worker for
     the app's module, which restarts when a source file below this folder changes, and says when all of them
-    are up. One Ctrl-C stops all of them, a second one at once. Nothing is kept: what waits in the queue is gone
-    with the server.
+    are up. One Ctrl-C stops all of them, and says how long that takes at most; another, a second later or more, kills
+    them at once. Either way nothing runs any more when the prompt is back. Nothing is kept: what waits in the queue is
+    gone with the server.
 
     Before that it imports APP once, in a process of its own: an app that is not there or cannot be imported is
     refused, and so is a port that is in use. An app that an edit breaks later is waited for.

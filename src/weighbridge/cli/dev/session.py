@@ -24,6 +24,7 @@ from weighbridge.embedded import EmbeddedServer, ExternalServer, find_server
 from weighbridge.embedded.choice import shown_place
 from weighbridge.errors import ModuleError
 from weighbridge.settings import Settings
+from weighbridge.worker.control import GIVE_BACK_S
 from weighbridge.worker.signals import StopSignals, Wish
 
 #: How often the server's process is looked at, in seconds.
@@ -62,7 +63,12 @@ class Changed:
     paths: Sequence[Path]
 
 
-Event = Stop | Ended | Changed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """The wish to stop has come again, so soon that it counts as the same one."""
+
+
+Event = Stop | Ended | Changed | Repeated
 
 
 class Session:
@@ -107,7 +113,7 @@ class Session:
         try:
             status = self._serve(server)
         finally:
-            self._say(Source.DEV, "stopping")
+            self._say(Source.DEV, f"stopping: {self._patience()}")
             # The app first: what it drains into the queue then still finds the server.
             self._end(self._web)
             self._end(self._worker)
@@ -173,7 +179,7 @@ class Session:
                     case None if isinstance(server, EmbeddedServer) and not server.running:
                         self._say(Source.SERVER, f"ended by itself; its log says:\n{server.log()}")
                         return 1
-                    case None:
+                    case Repeated() | None:
                         continue
                     case _ as never:
                         assert_never(never)
@@ -203,11 +209,28 @@ class Session:
             return
         child.ask_to_end()
         while child.running:
-            if isinstance(self._next_event(timeout_s=LOOK_S), Stop):
-                self._impatient = True
             if self._impatient:
                 child.kill()
+            match self._next_event(timeout_s=LOOK_S):
+                case Stop() if not self._impatient:
+                    self._impatient = True
+                    self._say(Source.DEV, "ending all at once")
+                case Repeated():
+                    self._say(
+                        Source.DEV,
+                        "that came within a second of the first, so it counts as the same one; "
+                        "Ctrl-C once more ends all at once",
+                    )
+                case _:
+                    continue
         child.end()
+
+    def _patience(self) -> str:
+        """What is waited for, and for how long at most."""
+        waits = [f"requests and calls in the app have at most {WEB_GRACE_S + MARGIN_S} s"]
+        if self._worker is not None:
+            waits.append(f"calls in the worker at most {WORKER_GRACE_S + GIVE_BACK_S:.0f} s")
+        return f"{', then '.join(waits)}; Ctrl-C again ends all at once"
 
     def _next_event(self, *, timeout_s: float) -> Event | None:
         try:
@@ -247,8 +270,8 @@ class Session:
 
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
         # The same wish may come twice: from the terminal, and from a tool that passes it on.
-        if self._signals.heard(time.monotonic()) is not Wish.IGNORE:
-            self._events.put(Stop())
+        ignored = self._signals.heard(time.monotonic()) is Wish.IGNORE
+        self._events.put(Repeated() if ignored else Stop())
 
 
 def _introduction(server: EmbeddedServer | ExternalServer) -> str:
