@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import copy_context
 from functools import cached_property, partial
 from types import TracebackType
@@ -23,7 +22,6 @@ from weighbridge.chooser import Chooser
 from weighbridge.decision import Decision, Lane
 from weighbridge.dispatch import Dispatch, publish, withdraw
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DispatcherError, NotOpenError
-from weighbridge.events import emit
 from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.lanes.starter import open_starter
 from weighbridge.outlook import check_tasks, crossing_tasks, lanes_of
@@ -37,9 +35,6 @@ if TYPE_CHECKING:
 
     from weighbridge.lanes.queue import QueueLane
 
-logger: Final = logging.getLogger("weighbridge.dispatcher")
-
-BROKER_UNREACHABLE: Final = "dispatcher.broker_unreachable"
 P = ParamSpec("P")
 
 
@@ -290,8 +285,6 @@ class Dispatcher:
 
 
 async def _report_unreachable(queue: QueueLane) -> None:
-    """A broker that is down is no outage of the service, so the start does not wait for it, but says it."""
-    try:
+    """A broker that is down is no outage of the service, so the start does not wait for it; the lane logs it."""
+    with suppress(BrokerError):
         await anyio.to_thread.run_sync(queue.ping, abandon_on_cancel=True)
-    except BrokerError as error:
-        emit(logger, BROKER_UNREACHABLE, level=logging.ERROR, problem=error)

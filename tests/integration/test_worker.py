@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import anyio
 import pika  # type: ignore[import-untyped]  # pika ships no marker of its types
 import pytest
+import redis
 
 from weighbridge import Dispatcher
 from weighbridge.embedded.binary import find_binary
@@ -520,7 +521,10 @@ dispatcher = Dispatcher(policy="by-wieght")
         (["nowhere"], "module 'nowhere' is not found from "),
         (["stays"], "module 'stays' declares no task that can be queued (stays.warm is declared shares_memory"),
         (["two"], "the modules hold 2 dispatchers (two:one, two:two), and a worker serves one"),
-        (["two", "--dispatcher", "two:one", "--queue", "hevy"], "'hevy', a queue of no task; the queues are: default"),
+        (
+            ["two", "--dispatcher", "two:one", "--queue", "hevy"],
+            "Error: --queue names 'hevy', a queue of no task; the queues are: default",
+        ),
         ([], "setting modules is empty, and no module was named; name those that declare tasks"),
         (["misspelt"], "Error: policy 'by-wieght': there is no shipped policy of this name"),
         (["misspelt"], "raised while module 'misspelt' was imported ("),
@@ -580,7 +584,44 @@ def test_an_unreachable_broker_is_logged_and_its_calls_run_once_it_is_back(
             worker.wait_for("queue.broker_back")
         finally:
             server.terminate()
+    worker.wait_for("queue.broker_lost", count=2)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            worker.wait_for("queue.broker_back", count=2)
+            service.note("hello again")
+            service.wait_for("hello again")
+        finally:
+            worker.stop()
+            server.terminate()
+    assert len(worker.events("queue.broker_lost")) == 2, worker.log
+    assert "Consumer encountered" not in worker.log
+    assert not worker.events("worker.fetch_failed")
     shutil.rmtree(directory)
+
+
+def test_a_queue_that_cannot_be_read_though_the_broker_answers_is_told_once(
+    service: Service, start: StartWorker, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(f"{service.namespace}:{{default}}:stream", "not a stream")
+    worker = start(service.module, "--processes", "1", "--queue", "default")
+    worker.wait_for("worker.fetch_failed")
+    time.sleep(3.5)  # Dramatiq's consumer has tried again by then
+    (told,) = worker.events("worker.fetch_failed")
+    assert "queue=default problem=" in told
+    assert "WRONGTYPE" in told
+    assert "Consumer encountered" not in worker.log
+
+
+def test_a_number_of_no_database_is_refused(service: Service, start: StartWorker) -> None:
+    service.broker_url = re.sub(r"(db=|/)\d+$", r"\g<1>99", service.broker_url)
+    worker = start(service.module, "--processes", "2")
+    assert worker.wait_for_the_end() == 2
+    assert re.fullmatch(
+        r"Error: the broker at redis \S+ \(database 99\) has no database of this number; "
+        r"correct it in WEIGHBRIDGE_BROKER_URL \(ResponseError: DB index is out of range\)\n",
+        worker.log,
+    ), worker.log
 
 
 # -- modules and dispatchers --------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ ADDRESS = "redis example.org:6379 (database 0)"
         (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "raise its maxmemory"),
         (redis_errors.ReadOnlyError("You can't write against a read only replica."), "name the primary"),
         (redis_errors.BusyLoadingError("Redis is loading the dataset in memory"), "still loading"),
+        (redis_errors.ResponseError("DB index is out of range"), "no database of this number; correct it"),
         (redis_errors.ResponseError("MISCONF Redis is configured to save RDB snapshots"), "cannot save its data"),
         (redis_errors.ResponseError("NOREPLICAS Not enough good replicas to write."), "misses replicas"),
         (redis_errors.ResponseError("BUSY Redis is busy running a script."), "busy with a script"),

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import BrokerConnectionError
 
-from weighbridge.worker.logs import HiddenArguments, hide_arguments
+from weighbridge.worker.logs import ConsumerFailures, HiddenArguments, hide_arguments
 
 SECRET = "CARD-4242"
 
@@ -75,6 +76,23 @@ def test_a_filter_on_a_handler_hides_the_arguments_of_a_message() -> None:
 
     assert HiddenArguments().filter(record)
     assert record.getMessage() == "pay (1) 'pay (1)' 3"
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_consumers_failed_connection_is_logged_unless_somebody_tells_of_it(told: bool) -> None:
+    heard = []
+
+    def on_failure(queue: str, error: BaseException) -> bool:
+        heard.append((queue, str(error)))
+        return told
+
+    lost = BrokerConnectionError("Error 111")  # type: ignore[no-untyped-call]  # Dramatiq's
+    record = logging.makeLogRecord({"levelno": logging.CRITICAL, "msg": "…: %s", "args": (lost,)})
+    failures = ConsumerFailures("default", on_failure=on_failure)
+
+    assert failures.filter(record) is not told
+    assert heard == [("default", "Error 111")]
+    assert failures.filter(logging.makeLogRecord({"levelno": logging.CRITICAL, "msg": "another", "args": ()}))
 
 
 def test_hiding_twice_adds_one_filter(broker: StubBroker) -> None:

@@ -25,14 +25,14 @@ from dramatiq.middleware import AsyncIO
 
 from weighbridge.constraint import Constraint, constraint_of
 from weighbridge.decision import Lane
-from weighbridge.errors import ModuleError, SettingsError, WeighbridgeError
+from weighbridge.errors import ModuleError, SettingsError, WeighbridgeError, WorkerError
 from weighbridge.events import emit
 from weighbridge.settings import Settings
 from weighbridge.task import TaskSpec, registry
 from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Prepared, Ready, Refused
-from weighbridge.worker.logs import hide_arguments, log_to_stderr
+from weighbridge.worker.logs import hide_arguments, log_to_stderr, take_over_consumer_failures
 from weighbridge.worker.modules import explained, find_dispatcher, import_modules, put_current_directory_first
-from weighbridge.worker.reach import FirstContact
+from weighbridge.worker.reach import Contact, refusal_of
 from weighbridge.worker.running import RunningCalls
 from weighbridge.worker.signals import SignalInbox
 
@@ -87,9 +87,15 @@ def run(options: ChildOptions, channel: Channel) -> ExitCode:
     except WeighbridgeError as error:
         channel.send(Refused(reason=explained(error)))
         return ExitCode.REFUSED
+    refusal = refusal_of(work.broker)
+    if refusal is not None:
+        channel.send(Refused(reason=refusal))
+        return ExitCode.REFUSED
     channel.send(Prepared())
     log_to_stderr()  # only now, so that a module that configures logging when it is imported goes first
     hide_arguments(work.broker)
+    contact = Contact(work.broker, settings=work.settings)
+    take_over_consumer_failures(work.broker, contact.consumer_failed)
     running = RunningCalls()
     # The first middleware hears of a call's start before all others and of its end after them.
     work.broker.add_middleware(running, before=next((type(each) for each in work.broker.middleware), None))
@@ -107,7 +113,6 @@ def run(options: ChildOptions, channel: Channel) -> ExitCode:
         worker.start()
         _require_event_loop(work.broker)
         channel.send(work.ready)
-        contact = FirstContact(work.broker, settings=work.settings)
         contact.start()
         _wait_for_the_end(inbox, channel)
         contact.stop()
@@ -152,11 +157,7 @@ def _checked_queues(asked: tuple[str, ...], *, known: set[str]) -> tuple[str, ..
     shown = ", ".join(sorted(known))
     for queue in asked:
         if queue not in known:
-            raise SettingsError(
-                setting="--queue",
-                problem=f"names {queue!r}, a queue of no task",
-                remedy=f"the queues are: {shown}",
-            )
+            raise WorkerError(reason=f"--queue names {queue!r}, a queue of no task; the queues are: {shown}")
     return tuple(sorted(asked or known))
 
 

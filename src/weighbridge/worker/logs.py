@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import dramatiq
 import dramatiq.worker
+from dramatiq.errors import BrokerConnectionError
 
 FORMAT: Final = "%(asctime)s %(levelname)-8s [%(process)d] %(message)s"
 HIDDEN: Final = "(not logged)"
@@ -54,6 +56,32 @@ def hide_arguments(broker: dramatiq.Broker) -> None:
     for logger in loggers:
         if not any(isinstance(each, HiddenArguments) for each in logger.filters):
             logger.addFilter(HiddenArguments())
+
+
+class ConsumerFailures(logging.Filter):
+    """Takes away what Dramatiq's consumer of one queue logs of a failed connection, every three seconds anew.
+
+    ``on_failure`` gets the queue and the error instead, on the consumer's thread, and says whether it tells of it.
+    """
+
+    def __init__(self, queue: str, *, on_failure: Callable[[str, BaseException], bool]) -> None:
+        super().__init__()
+        self._queue = queue
+        self._on_failure = on_failure
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        error = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if record.levelno < logging.CRITICAL or not isinstance(error, BrokerConnectionError):
+            return True
+        return not self._on_failure(self._queue, error)
+
+
+def take_over_consumer_failures(broker: dramatiq.Broker, on_failure: Callable[[str, BaseException], bool]) -> None:
+    """Hand the failed connections of the consumers to ``on_failure``, however a service configures logging."""
+    for queue in broker.get_declared_queues() | broker.get_declared_delay_queues():
+        logger = logging.getLogger(f"{dramatiq.worker.__name__}.ConsumerThread({queue})")
+        logger.addFilter(ConsumerFailures(queue, on_failure=on_failure))
 
 
 def _without_values(value: object, *, by_actor: bool) -> object:

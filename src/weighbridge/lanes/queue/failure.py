@@ -76,6 +76,7 @@ _REFUSALS: Final = {
     "TRYAGAIN": _Refusal(text="is a cluster that moves these keys at the moment; wait", passing=True),
     "BUSY": _Refusal(text="is busy with a script; end it (SCRIPT KILL)", passing=True),
 }
+_NO_DATABASE: Final = _Refusal(text=f"has no database of this number; correct it in {_ADDRESS}")
 #: redis-py takes the code off the text of the errors that it has a class for.
 _CLASSES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (AuthenticationError, "WRONGPASS"),
@@ -102,6 +103,11 @@ def is_brokers(error: BaseException) -> bool:
     if isinstance(error, RedisError | RedisClusterException | BrokerConnectionError | OSError):
         return True
     return type(error).__module__.partition(".")[0] == "pika"
+
+
+def is_wrong_database(error: BaseException) -> bool:
+    """Whether the server was reached and has no database of the address's number, so that waiting will not help."""
+    return isinstance(error, ResponseError) and "DB index is out of range" in str(error)
 
 
 def unreached(error: BaseException, *, address: str) -> Failure:
@@ -137,6 +143,8 @@ def _refusal(error: BaseException) -> _Refusal | None:
         return None  # a permission that is missed in the middle of a script does not undo what came before it
     if isinstance(error, ResponseError) and "unauthenticated" in text:
         return _REFUSALS["NOAUTH"]  # what a long command gets for an answer, in NOAUTH's place
+    if is_wrong_database(error):
+        return _NO_DATABASE
     for kind, name in _CLASSES:
         if isinstance(error, kind):
             return _REFUSALS["NOAUTH" if "required" in text else name]
