@@ -121,6 +121,17 @@ def test_the_table_is_for_people() -> None:
     assert lines["shop.render"] == ["200", "ms", "heavy", "queue"]
     assert lines["shop.warm"] == ["0", "ms", "shares", "memory", "in_process"]
     assert lines["shop.import_rows"] == ["computed", "default", "either,", "by", "weight"]
+    told = " ".join(ended.stdout.split())
+    assert told.endswith("The policy is by-weight (shipped). Functions without @task stay in process; none is listed.")
+
+
+def test_modules_are_named_as_for_the_worker_or_by_the_option_or_both(shop: Path) -> None:
+    (shop / "more.py").write_text("from weighbridge import task\n@task\ndef extra() -> None: ...\n", encoding="utf-8")
+    for words in (["shop", "more"], ["--module", "shop", "--module", "more"], ["shop", "--module", "more"]):
+        ended = run(*words)
+        assert ended.returncode == 0, ended.stderr
+        assert "shop.render" in ended.stdout
+        assert "more.extra" in ended.stdout
 
 
 def test_modules_come_from_the_settings_if_none_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +142,7 @@ def test_modules_come_from_the_settings_if_none_are_given(monkeypatch: pytest.Mo
 def test_with_no_module_at_all_it_says_how_to_name_one() -> None:
     ended = run()
     assert ended.returncode == 2
-    assert "--module" in ended.stderr
+    assert "weighbridge tasks app.tasks" in ended.stderr
     assert "WEIGHBRIDGE_MODULES" in ended.stderr
 
 

@@ -45,7 +45,8 @@ class Row:
 
 
 @click.command("tasks")
-@click.option("--module", "modules", multiple=True, metavar="MODULE", help="A module that declares tasks; repeatable.")
+@click.argument("modules", nargs=-1, metavar="[MODULE]...")
+@click.option("--module", "more", multiple=True, metavar="MODULE", help="One more module; repeatable.")
 @click.option("--dispatcher", metavar="MODULE:NAME", help="The dispatcher, if the modules hold several.")
 @click.option(
     "--format",
@@ -55,15 +56,18 @@ class Row:
     show_default=True,
     help="For people, or for programs.",
 )
-def command(modules: tuple[str, ...], *, dispatcher: str | None, form: Literal["table", "json"]) -> None:
-    """List the tasks: weight, constraint, queue, and their lane by the current policy.
+def command(
+    modules: tuple[str, ...], *, more: tuple[str, ...], dispatcher: str | None, form: Literal["table", "json"]
+) -> None:
+    """List the tasks that these MODULEs declare: weight, constraint, queue, and their lane by the current policy.
 
-    Without --module, those of the setting `modules`. Nothing is connected to, and no task is run.
+    Without a MODULE, those of the setting `modules`. Nothing is connected to, and no task is run. A function without
+    @task is not listed: a call of it always stays in process.
     """
-    modules = modules or Settings().modules
+    modules = (*modules, *more) or Settings().modules
     if not modules:
         raise RefusedError(
-            "no module to look at: give --module app.tasks (repeatable), "
+            "no module to look at: name those that declare tasks (weighbridge tasks app.tasks), "
             "or set WEIGHBRIDGE_MODULES, or modules in [tool.weighbridge]"
         )
     found, _ = find_dispatcher(import_modules(modules), chosen=dispatcher)
@@ -73,7 +77,8 @@ def command(modules: tuple[str, ...], *, dispatcher: str | None, form: Literal["
     elif not rows:
         click.echo(f"No task is declared in {', '.join(modules)}: decorate a function with @task.")
     else:
-        Console().print(_table(rows), Text(f"\nThe policy is {source_of(found.policy)}.", style="dim"))
+        footer = f"\nThe policy is {source_of(found.policy)}. Functions without @task stay in process; none is listed."
+        Console().print(_table(rows), Text(footer, style="dim"))
 
 
 def row_of(spec: TaskSpec, dispatcher: Dispatcher) -> Row:
