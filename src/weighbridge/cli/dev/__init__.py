@@ -34,7 +34,9 @@ def command(app: str, *, host: str, port: int) -> None:
     gone with the server.
 
     Before that it imports APP once, in a process of its own: an app that is not there or cannot be imported is
-    refused, and so is a port that is in use. An app that an edit breaks later is waited for.
+    refused, and so is a port that is in use. An app that an edit breaks later is waited for. As under uvicorn alone,
+    any function passes for an app: one that is none, nor makes one when it is called without arguments, fails at the
+    first request.
 
     Exit code: 0 if it was stopped, 2 if it was refused, otherwise that of the app, or 1 if the server ended.
     """
