@@ -150,9 +150,12 @@ def test_on_a_terminal_it_shows_progress_and_ctrl_c_leaves_nothing(elsewhere: Pa
                 shown += chunk
         except OSError:  # how Linux says that the other end is closed
             pass
-        assert demo.wait(60) != 0
+        # A shell shows 130 for both. Python ends itself by the signal if that came while it executed a string, as it
+        # does to make a dataclass in a module that is imported late.
+        assert demo.wait(60) in (130, -signal.SIGINT)
     os.close(controller)
     assert b"Traceback" not in shown
+    assert b"ended by Ctrl-C; nothing is left behind" in shown
     assert not any(map(is_alive, pids))
     assert list(elsewhere.iterdir()) == []
 
