@@ -157,9 +157,12 @@ def test_a_page_with_faults_does_not_say_that_all_is_well(traffic: Traffic, runs
     assert "exactly once" not in page
 
 
-def test_below_the_table_it_says_in_one_line_where_the_clocks_start_and_stop(traffic: Traffic, runs: list[Run]) -> None:
+def test_below_the_table_it_says_where_the_clocks_start_and_stop(traffic: Traffic, runs: list[Run]) -> None:
     lines = shown(pages.policy_page(figures_of("by-weight", traffic, runs), description="text")).splitlines()
-    assert lines[-3] == "ms since a request was due; a run may end before the client reads the response"
+    assert lines[-4:-2] == [
+        "ms from the moment planned for sending the request; a wait to send it counts.",
+        "A run may end before the client has read the response.",
+    ]
     assert "response read" in lines[1]
     assert "run ended" in lines[1]
 
@@ -181,10 +184,36 @@ def test_a_loss_of_the_first_policy_is_told_like_a_win(traffic: Traffic, runs: l
     sooner = figures_of("all-queued", slowed(traffic, by=0.25), runs)
     page = shown(pages.comparison([first, later, sooner]))
     (probe,) = [line for line in page.splitlines() if line.startswith("a health probe")]
-    assert probe.split()[5:] == ["10.0", "40.0", "4.0", pages.FACTOR, "2.5", "0.2", pages.FACTOR]
+    assert probe.split()[6:] == ["10.0", "40.0", "4.0", pages.FACTOR, "2.5", "0.25", pages.FACTOR]
     told = " ".join(page.split())
     assert "all-in-process. Later than with by-weight: health probes; sooner: nothing; about the same: " in told
     assert "all-queued. Later than with by-weight: nothing; sooner: health probes; about the same: " in told
+
+
+@pytest.mark.parametrize(
+    ("by", "said"), [(0.0034, "0.0034"), (0.034, "0.034"), (1, "1.0"), (9.5, "9.5"), (34, "34"), (345, "345")]
+)
+def test_a_factor_has_two_digits_that_count(traffic: Traffic, runs: list[Run], by: float, said: str) -> None:
+    first, other = figures_of("by-weight", traffic, runs), figures_of("all-queued", slowed(traffic, by=by), runs)
+    page = shown(pages.comparison([first, other]))
+    (probe,) = [line for line in page.splitlines() if line.startswith("a health probe")]
+    assert probe.split()[-2:] == [said, pages.FACTOR]
+
+
+def test_where_a_hundred_were_not_measured_it_is_called_the_maximum(traffic: Traffic, runs: list[Run]) -> None:
+    traffic.answers += [answered(Kind.PROBE, number) for number in range(2, 101)]
+    page = shown(pages.comparison([figures_of(policy, traffic, runs) for policy in POLICIES]))
+    assert "a report is drawn (max) " in page
+    assert "a health probe is answered  " in page
+
+
+def test_the_price_of_more_queued_calls_is_told(traffic: Traffic, runs: list[Run]) -> None:
+    queued = Traffic(answers=[*traffic.answers, answered(Kind.VIEW, 1, audit=Lane.QUEUE)])
+    page = shown(pages.comparison([figures_of("by-weight", traffic, runs), figures_of("all-queued", queued, runs)]))
+    told = "The price of all-queued is not in these times: 3 calls instead of 2 took a write to the broker before their"
+    assert told in " ".join(page.split())
+    same = shown(pages.comparison([figures_of(policy, traffic, runs) for policy in POLICIES]))
+    assert "The price" not in same
 
 
 def test_every_line_is_compared_for_every_policy_and_fits_into_80_columns(traffic: Traffic, runs: list[Run]) -> None:

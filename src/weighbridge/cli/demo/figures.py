@@ -15,15 +15,17 @@ from weighbridge.decision import Lane
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Measured times in milliseconds; NaN if there were none."""
+    """Measured times in milliseconds, and how many there were; NaN if none."""
 
+    count: int
     p50: float
     p99: float
 
     @classmethod
     def of(cls, values_s: Sequence[float]) -> Self:
         """The quantiles by nearest rank: each is a time that was measured."""
-        return cls(p50=_quantile(values_s, 0.50) * 1_000, p99=_quantile(values_s, 0.99) * 1_000)
+        p50, p99 = (_quantile(values_s, share) * 1_000 for share in (0.50, 0.99))
+        return cls(count=len(values_s), p50=p50, p99=p99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
