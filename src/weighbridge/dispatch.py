@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from weighbridge.lanes.queue import QueueLane  # loads Dramatiq, which a service without a queue never needs
 
 logger: Final = logging.getLogger("weighbridge.dispatch")
+#: For what a facade could not keep, though it is told from here: the event is the facade's.
+facade_logger: Final = logging.getLogger("weighbridge.background")
 
 RAN_HERE: Final = "dispatch.ran_here"
 NOT_RUN: Final = "background.calls_not_run"
@@ -150,7 +152,7 @@ def _may_run_here(queued: Sequence[Call], error: UnavailableError) -> bool:
 def note_not_run(calls: Sequence[Call]) -> None:
     """Say of accepted calls that they will not run."""
     if calls:
-        emit(logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in calls])
+        emit(facade_logger, NOT_RUN, level=logging.WARNING, tasks=[call.name for call in calls])
 
 
 class DispatchSource(Protocol):
