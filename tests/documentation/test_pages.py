@@ -136,7 +136,7 @@ def test_the_quickstart_shows_the_table_of_tasks(tmp_path: Path) -> None:
     page = OpenPage(ROOT / "docs/quickstart.md", tmp_path)
     shown = next(block.code for block in page.blocks if block.language == "text" and "constraint" in block.code)
     ended = subprocess.run(
-        [sys.executable, "-m", "weighbridge", "tasks", "--module", "app"],
+        [sys.executable, "-m", "weighbridge", "tasks", "app"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
