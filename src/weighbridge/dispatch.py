@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
@@ -15,6 +16,7 @@ import anyio.lowlevel
 from weighbridge.call import Call
 from weighbridge.chooser import Chooser
 from weighbridge.errors import DispatcherError, EnqueueError, NotOpenError, SeveralDispatchersError, UnavailableError
+from weighbridge.event_loop import soon
 from weighbridge.events import emit
 from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.settings import OnFailure
@@ -93,10 +95,8 @@ class Dispatch:
         if threading.get_ident() == self._thread:
             self.in_process.release(calls)
             return
-        native: Any = self.token.native_token
-        soon = native.call_soon_threadsafe if hasattr(native, "call_soon_threadsafe") else native.run_sync_soon
         with contextlib.suppress(RuntimeError):  # the loop has ended, and the lane with it
-            soon(self.in_process.release, calls)
+            soon(self.token)(partial(self.in_process.release, calls))
 
     def run_blocking(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine on the dispatcher's loop, from any thread that may be blocked.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from weighbridge.decision import BrokerReading, LoopReading
+from weighbridge.event_loop import Soon
 from weighbridge.events import emit
 
 logger: Final = logging.getLogger("weighbridge.load")
@@ -25,7 +26,7 @@ class LoopSampler:
     time until it does, and grows while it does not.
     """
 
-    def __init__(self, *, soon: Callable[[Callable[[], None]], object], clock: Callable[[], float]) -> None:
+    def __init__(self, *, soon: Soon, clock: Callable[[], float]) -> None:
         self._soon = soon
         self._clock = clock
         self._asked_at_s: float | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import anyio.lowlevel
 
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
+from weighbridge.event_loop import soon
 from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.load import BrokerSampler, LoopSampler
 
@@ -39,7 +40,7 @@ class LiveReadings:
         """Sample what a policy that reads these facts (``None``: all) looks at, and nothing else."""
         if _any_below(reads, "loop"):
             if self._loop_sampler is None:
-                self._loop_sampler = LoopSampler(soon=_soon(self._token), clock=self._clock)
+                self._loop_sampler = LoopSampler(soon=soon(self._token), clock=self._clock)
                 self._loop_sampler.start()
         elif self._loop_sampler is not None:
             self._loop_sampler.stop()
@@ -76,11 +77,3 @@ class LiveReadings:
 
 def _any_below(reads: frozenset[str] | None, reading: str) -> bool:
     return reads is None or any(fact.startswith(f"{reading}.") for fact in reads)
-
-
-def _soon(token: anyio.lowlevel.EventLoopToken) -> Callable[[Callable[[], None]], object]:
-    """The loop's own thread-safe "call this soon": asyncio's and trio's have different names, anyio's waits."""
-    native: Any = token.native_token
-    if hasattr(native, "call_soon_threadsafe"):
-        return cast("Callable[[Callable[[], None]], object]", native.call_soon_threadsafe)
-    return cast("Callable[[Callable[[], None]], object]", native.run_sync_soon)

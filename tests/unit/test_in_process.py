@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import sys
@@ -20,6 +21,7 @@ from weighbridge.crossing import call_is_async
 from weighbridge.decision import Decision, Lane
 from weighbridge.errors import LaneFullError, NotOpenError
 from weighbridge.lanes.in_process import InProcessLane
+from weighbridge.lanes.starter import open_starter
 from weighbridge.task import TaskSpec
 
 pytestmark = pytest.mark.anyio
@@ -477,3 +479,30 @@ async def test_closing_leaves_nobody_waiting_for_a_chain_that_did_not_start() ->
             start(opened, call(sleeps))
             group.start_soon(start(opened, call(sleeps), call(sleeps)).wait)
             await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_starter_that_is_cancelled_while_it_stops_has_stopped_and_is_cancelled() -> None:
+    """By itself too, as the dispatcher has one for its look at the broker."""
+    ended: list[str] = []
+    starter = await open_starter()
+    cleaning = asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            cleaning.set()
+            with anyio.CancelScope(shield=True), contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+            ended.append("stubborn")
+
+    starter.start("stubborn", copy_context(), stubborn)
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(starter.stop())
+    await cleaning.wait()
+    stopping.cancel()
+    await asyncio.wait([stopping])
+
+    assert ended == ["stubborn"]
+    assert stopping.cancelled()

@@ -87,14 +87,20 @@ def _provider_on_stacks(source: DispatchSource | None) -> Provider:
     return weighbridge_tasks
 
 
-class _CommitPoint(AbstractAsyncContextManager[None, None]):
-    """What an exit stack does where the endpoint has ended. An object, for a function costs a failed look-up more."""
+class _Exit(AbstractAsyncContextManager[None, None]):
+    """What an exit stack does with a facade. An object, for a function costs the stack a failed look-up more."""
 
     __slots__ = ("_facade", "_scope")
 
     def __init__(self, facade: BackgroundTasks, scope: Scope) -> None:
         self._facade = facade
         self._scope = scope
+
+
+class _CommitPoint(_Exit):
+    """Where the endpoint has ended."""
+
+    __slots__ = ()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -110,14 +116,10 @@ class _CommitPoint(AbstractAsyncContextManager[None, None]):
                 self._scope[REQUEST_STACK].push_async_exit(_HandOver(facade, self._scope))
 
 
-class _HandOver(AbstractAsyncContextManager[None, None]):
-    """What an exit stack does where the response has been sent."""
+class _HandOver(_Exit):
+    """Where the response has been sent."""
 
-    __slots__ = ("_facade", "_scope")
-
-    def __init__(self, facade: BackgroundTasks, scope: Scope) -> None:
-        self._facade = facade
-        self._scope = scope
+    __slots__ = ()
 
     def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

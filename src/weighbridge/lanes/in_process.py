@@ -126,9 +126,11 @@ class InProcessLane:
             for call in self._waiting:
                 emit(logger, CALL_NOT_STARTED, level=logging.ERROR, **_about(call))
             self._give_up_waiting()
-            await starter.stop()
-            for chain in self._running.values():  # of a call that was cancelled before its first step
-                chain.give_up(running=False)
+            try:
+                await starter.stop()
+            finally:
+                for chain in self._running.values():  # of a call that was cancelled before its first step
+                    chain.give_up(running=False)
 
     # -- admission ------------------------------------------------------------------------------------------
 

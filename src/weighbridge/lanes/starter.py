@@ -12,7 +12,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from weighbridge.cancellation import to_the_end
+from weighbridge.cancellation import CancelledAfterwards, to_the_end
 
 Run = Callable[[], Coroutine[Any, Any, None]]
 
@@ -69,12 +69,13 @@ class AsyncioStarter:
     async def stop(self) -> None:
         """Cancel what still runs; what does not obey within 2 seconds is left behind."""
         give_up_at = self._loop.time() + LEAVE_BEHIND_AFTER_S
-        while self._running and self._loop.time() < give_up_at:
-            for task in self._running:
-                task.cancel()
-            await to_the_end(partial(asyncio.wait, set(self._running), timeout=REMIND_EVERY_S))
-            # One that was cancelled before its first step has had no chance to say that it ended.
-            self._running = {task for task in self._running if not task.done()}
+        async with CancelledAfterwards():
+            while self._running and self._loop.time() < give_up_at:
+                for task in self._running:
+                    task.cancel()
+                await to_the_end(partial(asyncio.wait, set(self._running), timeout=REMIND_EVERY_S))
+                # One that was cancelled before its first step has had no chance to say that it ended.
+                self._running = {task for task in self._running if not task.done()}
 
 
 class GroupStarter:

@@ -63,11 +63,10 @@ class Waiters:
 class AsyncioWaiter:
     """A coroutine on asyncio: a bare future, which costs a third of an event."""
 
-    __slots__ = ("_alarm", "_answer", "_woken", "home")
+    __slots__ = ("_answer", "_woken", "home")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, alarm: _Alarm) -> None:
         self.home = loop
-        self._alarm = alarm
         self._answer: bool | None = None
         self._woken: asyncio.Future[None] = loop.create_future()
         alarm.add(self)
