@@ -89,14 +89,26 @@ def new_call_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+#: The reason on the ticket of a call that was to be queued and runs in process.
+REFUSED_REASON: Final = "the queue did not take it, and on_unavailable='run_here'"
+
+
+@dataclass(slots=True, kw_only=True)
 class Ticket:
-    """What ``add_task`` answers: the call's id, its lane, the reason for it, its weight in CPU milliseconds."""
+    """What ``add_task`` answers: the call's id, its lane, the reason for it, its weight in CPU milliseconds.
+
+    It is changed once at most, by the commit: ``lane`` and ``reason`` of a call with ``on_unavailable="run_here"`` that
+    the broker did not take say from then on that it runs in process.
+    """
 
     id: str
     lane: Lane
     reason: str
     weight: float
+
+    def stays_here(self) -> None:
+        """For the commit: the queue did not take the call, and it runs in process."""
+        self.lane, self.reason = Lane.IN_PROCESS, REFUSED_REASON
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from weighbridge.call import Call, CallOptions, Payload, new_call_id
 from weighbridge.constraint import Constraint, Target, target_of
@@ -23,11 +23,13 @@ from weighbridge.errors import (
 from weighbridge.events import emit
 from weighbridge.policy import Policy, ask, reads_of
 from weighbridge.settings import ArgumentsCheck
-from weighbridge.task import Registry, TaskSpec
+from weighbridge.surroundings import Queue, Readings
+from weighbridge.task import OnUnavailable, Registry, TaskSpec
 
 logger: Final = logging.getLogger("weighbridge.chooser")
 
 ARGUMENTS_WOULD_NOT_CROSS: Final = "chooser.arguments_would_not_cross"
+RUNS_HERE: Final = "chooser.runs_here"
 
 _NO_OPTIONS: Final = CallOptions()
 _UNREAD_IN_PROCESS: Final = InProcessReading()
@@ -40,33 +42,12 @@ _ASKED_QUEUE: Final = Decision(lane=Lane.QUEUE, reason="asked for by options(lan
 _DELAYED: Final = Decision(
     lane=Lane.QUEUE, reason="asked for by options(delay_s=…): only the queue waits", rule="options"
 )
+_RUN_HERE: Final = Decision(
+    lane=Lane.IN_PROCESS, reason="the queue is not available, and on_unavailable='run_here'", rule="on_unavailable"
+)
 _NO_DISPATCHER: Final = Decision(
     lane=Lane.IN_PROCESS, reason="no dispatcher is open, so it runs as Starlette would run it", rule="no dispatcher"
 )
-
-
-class Readings(Protocol):
-    """Where the facts about load come from. Each is cheap: nothing here may wait or probe."""
-
-    def in_process(self) -> InProcessReading:
-        """The in-process lane's counters at this moment."""
-        ...
-
-    def loop(self) -> LoopReading:
-        """The last measured lag of the event loop."""
-        ...
-
-    def broker(self, queue: str) -> BrokerReading:
-        """The last reading of the broker, with the waiting messages of ``queue``."""
-        ...
-
-
-class Queue(Protocol):
-    """The queue, as far as a choice needs it. Cheap: nothing here may wait or probe."""
-
-    def check(self, spec: TaskSpec, options: CallOptions) -> None:
-        """Raise an error for the request that adds the call, if the broker cannot do what it asks for."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +135,7 @@ class Chooser:
         if weight is None:
             weight = spec.weigh(args, kwargs) if spec is not None else 0.0
         decision, payload = self._decide(target, weight, args, kwargs, options)
+        call_id = self._new_id()
         if decision.lane is Lane.QUEUE:
             if self._queue is None:
                 raise self._no_queue(target.name, decision)
@@ -163,10 +145,13 @@ class Chooser:
                 payload = spec.codec.encode(args, kwargs)
         else:
             payload = None
+            if decision is _RUN_HERE and self._queue is not None:
+                self._queue.note_ran_here(1)
+                emit(logger, RUNS_HERE, task=target.name, call_id=call_id)
             if self._checks_arguments and target.constraint is None and spec is not None:
                 self._check_arguments(spec, args, kwargs)
         return Call(
-            id=self._new_id(),
+            id=call_id,
             name=target.name,
             func=func,
             args=args,
@@ -245,7 +230,11 @@ class Chooser:
             loop=readings.loop() if readings and appointed.reads_loop else _UNREAD_LOOP,
             broker=readings.broker(spec.queue) if readings and appointed.reads_broker else _UNREAD_BROKER,
         )
-        return ask(appointed.policy, facts), payload
+        decision = ask(appointed.policy, facts)
+        if decision.lane is Lane.QUEUE and spec.on_unavailable is OnUnavailable.RUN_HERE:
+            # Only here: a constraint and an option that ask for the queue are not met by another lane.
+            return (decision, payload) if self._queue is None or not self._queue.refuses else (_RUN_HERE, None)
+        return decision, payload
 
     def _payload(
         self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]

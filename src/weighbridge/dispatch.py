@@ -132,6 +132,8 @@ class Dispatch:
             raise
         for call in queued:
             emit(logger, RAN_HERE, level=logging.WARNING, task=call.name, call_id=call.id, problem=error.problem)
+        assert self.queue is not None  # it has refused them
+        self.queue.note_ran_here(len(queued))
         return queued
 
 

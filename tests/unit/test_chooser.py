@@ -59,7 +59,11 @@ class Load:
 class AnyQueue:
     """A queue that can do whatever it is asked for."""
 
+    refuses = False
+
     def check(self, spec: TaskSpec, options: CallOptions) -> None: ...
+
+    def note_ran_here(self, calls: int) -> None: ...
 
 
 def report(rows: list[int]) -> None: ...

@@ -65,7 +65,6 @@ def test_an_answer_that_refuses_proves_that_nothing_was_written(error: Exception
         redis_errors.ConnectionError("Error 111 connecting to OOM-LOADING.example.org. Connection refused."),
         redis_errors.MovedError("3999 127.0.0.1:6381"),
         redis_errors.ResponseError("unknown command 'EVALSHA', with args beginning with: "),
-        redis_errors.NoPermissionError("The user executing the script can't run this command or subcommand"),
         lost(AMQPConnectionError()),
         lost(NackError([])),
         OSError("Broken pipe"),
@@ -75,6 +74,24 @@ def test_without_such_an_answer_the_write_is_unknown(error: Exception) -> None:
     failure = unwritten(error, address=ADDRESS)
     assert failure.unknown
     assert not failure.own
+
+
+@pytest.mark.parametrize("kind", [redis_errors.NoPermissionError, redis_errors.ResponseError])
+def test_a_command_of_the_script_that_the_user_may_not_run_is_the_fault_of_the_calls_that_need_it(
+    kind: type[Exception],
+) -> None:
+    failure = unwritten(kind("The user executing the script can't run this command or subcommand"), address=ADDRESS)
+    assert failure.own
+    assert failure.unknown
+    assert not failure.passing
+
+
+def test_a_queue_that_the_user_may_not_write_into_refuses_its_calls_and_no_others() -> None:
+    error = redis_errors.NoPermissionError("this user has no permissions to access one of the keys used as arguments")
+    failure = unwritten(error, address=ADDRESS)
+    assert failure.own
+    assert not failure.unknown
+    assert "grant its user the commands and the key prefix" in failure.problem
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from weighbridge.cancellation import CancelledAfterwards, to_the_end
 from weighbridge.errors import EnqueueError, LaneFullError
+from weighbridge.lanes.queue.availability import Availability
 from weighbridge.lanes.queue.batch import Batch
 from weighbridge.lanes.queue.failure import Failure
 from weighbridge.lanes.queue.publisher import Publisher
@@ -105,13 +106,13 @@ def publishing(
     timeout_s: float = 10,
     waiting_limit: int = 100,
     clock: Callable[[], float] = time.monotonic,
-    on_exchange: Callable[[Failure | None], None] = lambda failure: None,
+    availability: Availability | None = None,
 ) -> Iterator[Publisher]:
     publisher = Publisher(
         writer=writer,
         timeout_s=timeout_s,
         waiting_limit=waiting_limit,
-        on_exchange=on_exchange,
+        availability=availability or Availability(broker="the broker"),
         clock=clock,
     )
     publisher.start()
@@ -195,8 +196,8 @@ def test_only_the_request_at_fault_is_refused() -> None:
 
 def test_a_request_that_makes_the_server_fail_in_the_middle_of_a_group_is_the_only_one_refused() -> None:
     writer = ScriptedWriter(answer=lambda ids: HALFWAY if "bad" in ids else None)
-    exchanges: list[Failure | None] = []
-    with publishing(writer, on_exchange=exchanges.append) as publisher:
+    availability = Availability(broker="the broker")
+    with publishing(writer, availability=availability) as publisher:
         with busy(publisher, writer):
             good, bad, other = batch("good"), batch("bad", "its neighbour"), batch("other")
             for each in (good, bad, other):
@@ -210,7 +211,7 @@ def test_a_request_that_makes_the_server_fail_in_the_middle_of_a_group_is_the_on
         ["bad", "its neighbour"],
         ["other"],
     ]
-    assert exchanges == [None, None, None]
+    assert availability.known() is True
 
 
 def test_what_a_group_may_have_written_stays_unknown_when_its_requests_are_refused_one_by_one() -> None:
@@ -484,7 +485,9 @@ def test_a_fault_of_the_publishers_own_strands_nobody(caplog: pytest.LogCaptureF
 
 def test_a_stop_writes_what_waits() -> None:
     writer = ScriptedWriter()
-    publisher = Publisher(writer=writer, timeout_s=10, waiting_limit=100, on_exchange=lambda failure: None)
+    publisher = Publisher(
+        writer=writer, timeout_s=10, waiting_limit=100, availability=Availability(broker="the broker")
+    )
     publisher.start()
     with busy(publisher, writer):
         later = [batch(str(number)) for number in range(12)]

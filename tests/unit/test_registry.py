@@ -418,7 +418,11 @@ def test_a_function_of_another_line_of_the_program_is_refused(file: File) -> Non
 class AnyQueue:
     """A queue that can do whatever it is asked for."""
 
+    refuses = False
+
     def check(self, spec: TaskSpec, options: CallOptions) -> None: ...
+
+    def note_ran_here(self, calls: int) -> None: ...
 
 
 class Queues:

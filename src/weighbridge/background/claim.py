@@ -9,7 +9,7 @@ from typing import Final
 from starlette.background import BackgroundTask
 
 from weighbridge.background.call_task import CallTask
-from weighbridge.call import Call, CallOptions
+from weighbridge.call import Call, CallOptions, Ticket
 from weighbridge.chooser import Chooser
 from weighbridge.decision import Lane
 
@@ -49,3 +49,15 @@ class Claim:
                     run.append(item.call)
                 item.begun = True
         return run
+
+
+def in_order(
+    claim: Claim | None, kept: Sequence[Call], added: Sequence[tuple[int, Ticket]], tasks: Sequence[BackgroundTask]
+) -> Sequence[Call]:
+    """All calls that run in process, as they were added, after the queue did not take ``kept``; their tickets say so.
+
+    ``added`` holds of each call how many items were there before it, and its ticket.
+    """
+    for _, ticket in added:
+        ticket.stays_here()
+    return kept if claim is None else claim.with_queued(kept, [before for before, _ in added], tasks)

@@ -14,7 +14,7 @@ from starlette.background import BackgroundTask
 from weighbridge.background.abandoned import Unstarted
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask
-from weighbridge.background.claim import Claim
+from weighbridge.background.claim import Claim, in_order
 from weighbridge.background.commit import Commit, State, too_late
 from weighbridge.background.options_view import OptionsView
 from weighbridge.background.undispatched import chooser as undispatched
@@ -72,8 +72,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         #: Whether in-process calls run in the request: no dispatcher is open, or ``on_failure="stop"``.
         self.runs_like_starlette = in_request and (dispatch is None or dispatch.runs_like_starlette)
         self._queued: list[Call] = []
-        #: Of each queued call, how many items of ``tasks`` were added before it.
-        self._queued_after: list[int] = []
+        #: Of each queued call, how many items of ``tasks`` were added before it, and its ticket.
+        self._queued_after: list[tuple[int, Ticket]] = []
         self._claim: Claim | None = None
         self._adding = Lock()
         self._commit = Commit()
@@ -120,17 +120,17 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: CallOptions
     ) -> Ticket:
         call = self._chooser.choose(func, args, kwargs, options=options)
-        decision = call.decision
-        queued = decision.lane is Lane.QUEUE
+        ticket = Ticket(id=call.id, lane=call.decision.lane, reason=call.decision.reason, weight=call.weight)
+        queued = ticket.lane is Lane.QUEUE
         with self._adding:  # or a thread of the endpoint's own could be told "too late" of a call that was committed
             if not self._commit.is_open and (queued or not self._takes_staying):
                 raise too_late(func, self._commit.state)
             if queued:
                 self._queued.append(call)
-                self._queued_after.append(len(self.tasks))
+                self._queued_after.append((len(self.tasks), ticket))
             else:
                 self.tasks.append(CallTask(call))
-        return Ticket(id=call.id, lane=decision.lane, reason=decision.reason, weight=call.weight)
+        return ticket
 
     # -- the commit point -----------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
                 self._watch()
 
     def _in_order(self, kept: Sequence[Call]) -> Sequence[Call]:
-        return kept if self._claim is None else self._claim.with_queued(kept, self._queued_after, self.tasks)
+        return in_order(self._claim, kept, self._queued_after, self.tasks)
 
     def _accept(self, staying: Sequence[Call]) -> None:
         self._commit.run_staying(self._dispatch, staying)

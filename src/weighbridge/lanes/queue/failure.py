@@ -91,9 +91,12 @@ _CLASSES: Final[tuple[tuple[type[Exception], str], ...]] = (
 #: Redis 6 wraps the error of a command in a script: "ERR Error running script (…): @user_script:3: -OOM …".
 _CODE: Final = re.compile(rf"(?:^|[-\s])({'|'.join(_REFUSALS)})\b")
 
-#: In errors without a code of their own that any other write would meet too: a permission that is missed in the
-#: middle of a script (Redis 6), a command that this server does not have.
-_OF_THE_SERVER: Final = ("executing the script", "unknown command", "Unknown Redis command")
+#: In errors without a code of their own that any other write would meet too: a command that this server does not have.
+_OF_THE_SERVER: Final = ("unknown command", "Unknown Redis command")
+#: In the answer to a user who may write, and not into these queues: into others they may.
+_KEYS: Final = "permissions to access"
+#: In the answer to a script that came upon a command which its user may not run: a delay needs another than no delay.
+_IN_SCRIPT: Final = "executing the script"
 
 
 def is_brokers(error: BaseException) -> bool:
@@ -123,7 +126,13 @@ def unwritten(error: BaseException, *, address: str) -> Failure:
     """The failure of a write under way: only an answer that refuses it proves that nothing was written."""
     refusal = _refusal(error)
     if refusal is not None:
-        return Failure(problem=_problem(error, refusal, address), unknown=False, passing=refusal.passing, cause=error)
+        return Failure(
+            problem=_problem(error, refusal, address),
+            unknown=False,
+            passing=refusal.passing,
+            own=_KEYS in str(error),
+            cause=error,
+        )
     if _refuses_the_calls(error):
         problem = f"the broker at {address} answered with an error, after it may have written a part ({_shown(error)})"
         return Failure(problem=problem, unknown=True, own=True, cause=error)
@@ -139,7 +148,7 @@ def _refusal(error: BaseException) -> _Refusal | None:
     text = str(error)
     if isinstance(error, MaxConnectionsError) or (isinstance(error, RedisError) and "max number of clients" in text):
         return _Refusal(text="takes no more connections; raise its maxclients, or max_connections", passing=True)
-    if "executing the script" in text:
+    if _IN_SCRIPT in text:
         return None  # a permission that is missed in the middle of a script does not undo what came before it
     if isinstance(error, ResponseError) and "unauthenticated" in text:
         return _REFUSALS["NOAUTH"]  # what a long command gets for an answer, in NOAUTH's place
@@ -154,6 +163,8 @@ def _refusal(error: BaseException) -> _Refusal | None:
 
 def _refuses_the_calls(error: BaseException) -> bool:
     """Whether the server lives, and carried the write out until something in these calls stopped it."""
+    if _IN_SCRIPT in str(error):
+        return True
     # redis-py's subclasses tell of the server, its users and its cluster.
     return type(error) is ResponseError and not any(text in str(error) for text in _OF_THE_SERVER)
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
-from typing import Final
 
 from weighbridge.errors import EnqueueError, LaneFullError
+from weighbridge.lanes.queue.availability import RETRY_AFTER_S
 from weighbridge.lanes.queue.batch import Batch, Stage
 from weighbridge.lanes.queue.failure import Failure
-
-#: Seconds after which a refused client may try again.
-RETRY_AFTER_S: Final = 1.0
+from weighbridge.lanes.queue.waiter import ThreadWaiter
 
 
 class Inbox:
@@ -73,6 +71,12 @@ class Inbox:
                 problem = f"the broker at {address} did not confirm the write within {self._timeout_s} s"
                 self._settle(batch, Failure(problem=problem, unknown=True))
             return batch.failure
+
+    def nudge(self) -> None:
+        """Let the thread that waits in :meth:`take` look up: it takes a batch of no calls, settled."""
+        nudge = Batch((), waiter=ThreadWaiter(timeout_s=0))
+        nudge.stage = Stage.SETTLED
+        self._batches.put(nudge)
 
     def close(self) -> None:
         """Let nothing more in. What is in can still be taken, and after it comes the end."""

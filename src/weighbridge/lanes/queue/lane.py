@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections.abc import Sequence
-from typing import Final
 
 import dramatiq
 
 from weighbridge.call import Call, CallOptions
 from weighbridge.cancellation import to_the_end
-from weighbridge.errors import BrokerError, EnqueueError, NotOpenError, OptionError
-from weighbridge.events import emit
+from weighbridge.errors import BrokerError, EnqueueError, NotOpenError, OptionError, UnavailableError
 from weighbridge.lanes.queue.actor import TypedActor, bind
+from weighbridge.lanes.queue.availability import Availability
 from weighbridge.lanes.queue.batch import Batch
 from weighbridge.lanes.queue.call_message import CallMessage
+from weighbridge.lanes.queue.counts import QueueCounter, QueueCounts
 from weighbridge.lanes.queue.failure import Failure, unreached
-from weighbridge.lanes.queue.inbox import RETRY_AFTER_S
 from weighbridge.lanes.queue.publisher import Publisher
 from weighbridge.lanes.queue.waiter import Waiter, Waiters
 from weighbridge.lanes.queue.writer import Item
 from weighbridge.lanes.queue.writer_choice import writer_for
 from weighbridge.task import TaskSpec
-
-logger: Final = logging.getLogger("weighbridge.queue")
-
-BROKER_LOST: Final = "queue.broker_lost"
-BROKER_BACK: Final = "queue.broker_back"
 
 
 class QueueLane:
@@ -47,21 +40,23 @@ class QueueLane:
         self._writer = writer_for(broker)
         self._waiters = Waiters(timeout_s=timeout_s)
         self._publisher: Publisher | None = None
-        self._available: bool | None = None
-        self._closed = False
+        # Until it is opened nothing is written, so a ping tells all that there is to know.
+        self._availability = Availability(broker=self._writer.address, by_ping=True)
+        self._counter = QueueCounter()
         self._binding = threading.Lock()
 
     # -- opening and closing --------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start the publisher. In a process that forks, open it after the fork, in each child."""
-        self._closed = False
         if self._publisher is None:
+            self._availability = Availability(broker=self._writer.address)
             self._publisher = Publisher(
                 writer=self._writer,
                 timeout_s=self._timeout_s,
                 waiting_limit=self._waiting_limit,
-                on_exchange=self._note,
+                availability=self._availability,
+                queue=self._any_queue,
             )
             self._publisher.start()
 
@@ -74,7 +69,7 @@ class QueueLane:
             return
         ended = self._publisher.stop(self._timeout_s)
         self._publisher = None
-        self._closed = True
+        self._availability.end()
         # A broker may not be closed under a thread that is still in it. That thread closes what is its own.
         if self._close_broker and ended:
             self._broker.close()
@@ -115,8 +110,8 @@ class QueueLane:
         without those that stay in process. A cancellation of asyncio's own is left to the caller, as
         :func:`to_the_end` says.
 
-        :raises EnqueueError: if the broker did not accept them in ``timeout_s`` seconds. Then it has none of
-            them, or ``unknown`` says that it may have some.
+        :raises EnqueueError: if the broker did not accept them in ``timeout_s`` seconds, or at once while the breaker
+            is not closed. Then it has none of them, or ``unknown`` says that it may have some.
         :raises LaneFullError: if too many calls wait.
         :raises OptionError, DuplicateTaskError, BrokerError: for a call that was never checked, as :meth:`check`.
         :raises NotOpenError: if the lane was never opened.
@@ -146,17 +141,27 @@ class QueueLane:
         if publisher is None:
             raise NotOpenError(problem="the queue lane is not open", remedy="open the dispatcher before calls are made")
         batch = Batch([self._item(call) for call in calls], waiter=waiter)
-        publisher.submit(batch)
+        if self._availability.refuses and (refusal := self._availability.refusal()) is not None:
+            self._conclude(batch, refusal)
+        try:
+            publisher.submit(batch)
+        except UnavailableError:
+            self._counter.not_accepted(len(calls), unknown=False)
+            raise
         return publisher, batch
 
     def _conclude(self, batch: Batch, failure: Failure | None) -> None:
-        if failure is not None:
-            raise EnqueueError(
-                problem=failure.problem,
-                tasks=batch.tasks,
-                unknown=failure.unknown,
-                retry_after_s=RETRY_AFTER_S,
-            ) from failure.cause
+        calls = len(batch.items)
+        if failure is None:
+            self._counter.accepted(calls)
+            return
+        self._counter.not_accepted(calls, unknown=failure.unknown)
+        raise EnqueueError(
+            problem=failure.problem,
+            tasks=batch.tasks,
+            unknown=failure.unknown,
+            retry_after_s=self._availability.retry_after_s(),
+        ) from failure.cause
 
     def _item(self, call: Call) -> Item:
         spec, payload = call.spec, call.payload
@@ -186,21 +191,40 @@ class QueueLane:
         return 0 if self._publisher is None else self._publisher.waiting
 
     def available(self) -> bool | None:
-        """Whether the last exchange with the broker succeeded; ``None`` before the first."""
-        return self._available
+        """Whether the breaker is closed; ``None`` before the first exchange with the broker."""
+        return self._availability.known()
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the breaker is not closed, so that calls are refused without asking the broker."""
+        return self._availability.refuses
+
+    def counts(self) -> QueueCounts:
+        """What became of the calls so far, over all openings of this lane."""
+        return self._counter.counts()
+
+    def note_ran_here(self, calls: int) -> None:
+        """So many calls took the lane in process, for this one was not available."""
+        self._counter.ran_here(calls)
 
     def ping(self) -> None:
         """Ask the broker for an answer; blocks, so call it on a thread.
 
+        If there is none, the breaker opens. An answer does not close it: a server that is out of memory answers too.
+        In a lane that was never opened, which writes nothing, it does.
+
         :raises BrokerError: if it does not answer, with what to do.
         """
+        availability, publisher = self._availability, self._publisher
         try:
             self._writer.ping()
         except Exception as error:
             failure = unreached(error, address=self._writer.address)
-            self._note(failure)
+            availability.failed(failure)
+            if publisher is not None:
+                publisher.look_up()
             raise self._unusable(failure) from error
-        self._note(None)
+        availability.answered()
 
     def waiting_in(self, queue: str) -> int:
         """The messages that wait in one queue; blocks, so call it on a thread.
@@ -223,12 +247,5 @@ class QueueLane:
         problem, _, remedy = failure.problem.partition("; ")
         return BrokerError(broker=self._writer.address, problem=problem, remedy=remedy or "see the cause")
 
-    def _note(self, failure: Failure | None) -> None:
-        """Keep the outcome of an exchange, and log when it changes, not at each request."""
-        if self._closed:
-            return  # a ping that was under way lost its connection to the closing
-        was, self._available = self._available, failure is None
-        if failure is not None and was is not False:
-            emit(logger, BROKER_LOST, level=logging.ERROR, problem=failure.problem)
-        elif failure is None and was is False:
-            emit(logger, BROKER_BACK, broker=self._writer.address)
+    def _any_queue(self) -> str:
+        return min(self._broker.get_declared_queues(), default="default")

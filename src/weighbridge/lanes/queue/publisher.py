@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from queue import Empty
 from typing import Final
 
 from weighbridge.errors import EnqueueError
 from weighbridge.events import emit
+from weighbridge.lanes.queue.availability import RETRY_AFTER_S, Availability
 from weighbridge.lanes.queue.batch import Batch, Stage
 from weighbridge.lanes.queue.failure import Failure
-from weighbridge.lanes.queue.inbox import RETRY_AFTER_S, Inbox
+from weighbridge.lanes.queue.inbox import Inbox
 from weighbridge.lanes.queue.waiter import wake
 from weighbridge.lanes.queue.writer import Writer
 
@@ -22,6 +23,7 @@ logger: Final = logging.getLogger("weighbridge.queue")
 ENQUEUED_UNSEEN: Final = "queue.enqueued_unseen"
 NOT_WRITTEN_AT_CLOSE: Final = "queue.not_written_at_close"
 PUBLISHER_FAILED: Final = "queue.publisher_failed"
+CALLS_REFUSED: Final = "queue.calls_refused"
 
 #: Seconds between two attempts of one write, so that a server that is starting is not asked without pause.
 PAUSE_S: Final = 0.02
@@ -31,9 +33,13 @@ class Publisher:
     """Takes batches from any thread and loop; its own thread writes them, and wakes who waits for them.
 
     Whatever waits when the thread becomes free goes into the next write. A batch gets ``timeout_s`` seconds
-    from :meth:`submit` on; within them an idempotent write is repeated. The thread is a daemon: it does not
-    keep an interpreter alive that ends without :meth:`stop`, and no call that it had not written was ever
-    reported as accepted.
+    from :meth:`submit` on; within them an idempotent write is repeated. What fails then opens the breaker: whatever
+    waits is refused at once, and the thread, which has nothing else to do, probes the broker until it takes a write.
+
+    The thread is a daemon: it does not keep an interpreter alive that ends without :meth:`stop`, and no call that it
+    had not written was ever reported as accepted.
+
+    :param queue: A queue to probe if no write has failed, but a ping.
     """
 
     def __init__(
@@ -42,12 +48,16 @@ class Publisher:
         writer: Writer,
         timeout_s: float,
         waiting_limit: int,
-        on_exchange: Callable[[Failure | None], None],
+        availability: Availability,
+        queue: Callable[[], str] = lambda: "default",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
-        self._on_exchange = on_exchange
+        self._availability = availability
+        self._queue = queue
         self._clock = clock
+        #: The queues of the write that failed last: in a cluster another one may lie on a node that is well.
+        self._suspects: Collection[str] = ()
         self._inbox = Inbox(waiting_limit=waiting_limit, timeout_s=timeout_s, clock=clock)
         self._group: Sequence[Batch] = ()
         self._thread = threading.Thread(target=self._run, name="weighbridge-publisher", daemon=True)
@@ -79,6 +89,10 @@ class Publisher:
                 retry_after_s=RETRY_AFTER_S,
             )
         self._inbox.add(batch)
+
+    def look_up(self) -> None:
+        """Have the thread see that the breaker was opened by something else than its own writes."""
+        self._inbox.nudge()
 
     def give_up(self, batch: Batch) -> Failure | None:
         """Settle ``batch`` now, since nobody waits any longer; how it ended.
@@ -141,30 +155,61 @@ class Publisher:
             self._writer.close()
 
     def _next_group(self) -> list[Batch] | None:
-        """Wait for batches that somebody waits for; ``None`` at the end."""
+        """Wait for batches that somebody waits for, and that may be written; ``None`` at the end."""
         while True:
             try:
-                taken = self._inbox.take(messages=self._writer.group_limit, timeout_s=self._writer.idle_s)
+                taken = self._inbox.take(messages=self._writer.group_limit, timeout_s=self._idle_s())
             except Empty:
-                self._keep_alive()
+                self._while_idle()
                 continue
             if taken is None:
                 return None
             group = [batch for batch in taken if batch.stage is not Stage.SETTLED]
-            if group:
+            refusal = self._availability.refusal()
+            if refusal is not None:  # they waited when the breaker opened
+                self._end(group, refusal)
+            elif group:
                 return group
 
-    def _keep_alive(self) -> None:
+    def _idle_s(self) -> float | None:
+        """For how long there is nothing to do, if nothing comes."""
+        times_s = [each for each in (self._writer.idle_s, self._availability.next_probe_in_s()) if each is not None]
+        return min(times_s, default=None)
+
+    def _while_idle(self) -> None:
         try:
-            self._writer.keep_alive()
+            if self._availability.begin_probe():
+                self._probe()
+            else:
+                self._writer.keep_alive()
         except Exception as error:  # noqa: BLE001  # nobody waits for this, and the next write connects anew
             emit(logger, PUBLISHER_FAILED, level=logging.ERROR, error=error)
+
+    def _probe(self) -> None:
+        try:
+            failure = self._writer.probe(self._suspects or (self._queue(),))
+        except Exception as error:
+            self._note(Failure(problem=f"a probe failed ({type(error).__qualname__}; see the log)", unknown=False))
+            raise
+        # A failure of the probe's own: this queue is forbidden to the user, and the broker answers.
+        self._note(None if failure is None or failure.own else failure)
+
+    def _note(self, failure: Failure | None) -> None:
+        """Tell how an exchange ended that is not repeated any more."""
+        if failure is None:
+            self._suspects = ()
+            self._availability.wrote()
+            return
+        self._availability.failed(failure)
+        self._writer.drop()
 
     def _write(self, group: Sequence[Batch], earlier: Failure | None = None) -> None:
         while group:
             group, failure = self._attempt(group)
             if failure is None:
-                self._end(group, None)
+                if group:
+                    self._note(None)
+                    self._end(group, None)
                 return
             failure = failure.after(earlier)
             if failure.own and len(group) > 1 and (self._writer.idempotent or not failure.unknown):
@@ -174,13 +219,28 @@ class Publisher:
             # What refuses at once is not asked again, unless it may have taken the calls before it refused.
             again = failure.passing and (failure.unknown or failure.timed_out)
             if not (again and self._writer.idempotent):
-                self._end(group, failure)
+                self._give_up_on(group, failure)
                 return
             earlier = failure
             time.sleep(PAUSE_S)
             now_s = self._clock()
-            self._end([batch for batch in group if batch.deadline_s <= now_s], failure)
-            group = [batch for batch in group if batch.stage is not Stage.SETTLED]
+            late = [batch for batch in group if batch.deadline_s <= now_s]
+            left = [batch for batch in group if batch.deadline_s > now_s and batch.stage is not Stage.SETTLED]
+            if not left:
+                self._give_up_on(group, failure)
+                return
+            self._end(late, failure)
+            group = left
+
+    def _give_up_on(self, group: Sequence[Batch], failure: Failure) -> None:
+        """Settle what is not tried again. The breaker first: who is told may come back at once."""
+        if failure.own:
+            tasks = sorted({task for batch in group for task in batch.tasks})
+            emit(logger, CALLS_REFUSED, level=logging.ERROR, tasks=tasks, problem=failure.problem)
+        else:
+            self._suspects = {message.queue_name for batch in group for message, _ in batch.items}
+            self._note(failure)
+        self._end(group, failure)
 
     def _attempt(self, group: Sequence[Batch]) -> tuple[Sequence[Batch], Failure | None]:
         """Write once; what was written, without those whose callers had given up, and how it ended."""
@@ -195,8 +255,6 @@ class Publisher:
                 items = [item for batch in begun for item in batch.items]
             group = begun
             failure = self._writer.write(items)
-        if failure is None or not failure.own:
-            self._on_exchange(failure)
         return group, failure
 
     def _end(self, batches: Iterable[Batch], failure: Failure | None) -> None:

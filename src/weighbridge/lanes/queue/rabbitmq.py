@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -10,7 +10,6 @@ import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # pika ships no marker of its types
 
-from weighbridge.lanes.queue.failure import Failure
 from weighbridge.lanes.queue.writer import Item, Writer
 
 #: Seconds to connect, TLS and log-in included. Longer than an enqueue may take: until then calls wait in the
@@ -19,6 +18,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 #: Seconds between heartbeats; both ends give a connection up after two were missed. RabbitMQ's documentation
 #: finds 5 to 20 best (https://www.rabbitmq.com/docs/heartbeats).
 HEARTBEAT_S: Final = 20
+#: The name of a queue that nobody declares.
+PROBE_ROUTE: Final = "weighbridge-probe"
 
 
 def rabbitmq_broker(broker_url: str, *, timeout_s: float, middleware: list[dramatiq.Middleware]) -> RabbitmqBroker:
@@ -104,9 +105,13 @@ class RabbitmqWriter(Writer):
             self.close()
             raise
 
-    def write(self, items: Sequence[Item]) -> Failure | None:
-        """Write these messages; ``None`` if RabbitMQ has confirmed all of them."""
-        failure = super().write(items)
-        if failure is not None and not failure.own:
-            self.close()
-        return failure
+    def _probe(self, _queues: Collection[str]) -> None:
+        """Publish to no queue: RabbitMQ confirms that too, keeps nothing, and does not confirm while it blocks.
+
+        By the exchange by which messages go, and not one for each queue: what reaches it reaches them.
+        """
+        self._rabbitmq.channel.basic_publish(exchange="", routing_key=PROBE_ROUTE, body=b"")
+
+    def drop(self) -> None:
+        """As :meth:`Writer.drop` says: this thread's connection."""
+        self.close()

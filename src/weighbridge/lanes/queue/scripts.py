@@ -87,6 +87,9 @@ return written
 """
 )
 
+# KEYS: a mark. ARGV: its TTL ms. Writes what tells nobody anything, so that a server that takes no writes says so.
+_PROBE: Final = "redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])"
+
 # KEYS: stream, delayed, wake. ARGV: most to move.
 # Gives how many were due and can now be fetched; then, if more are delayed, when the next is due (ms) and in how
 # many ms.
@@ -229,6 +232,7 @@ class Scripts:
             return client.register_script(text)
 
         self.enqueue = registered(_ENQUEUE)
+        self.probe = registered(_PROBE)
         self.promote = registered(_PROMOTE)
         self.finish = registered(_FINISH)
         self.renew = registered(_RENEW)

@@ -26,6 +26,8 @@ from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
 
 #: Seconds between two looks of :meth:`StreamsBroker.join`, which is for tests.
 JOIN_INTERVAL_S: Final = 0.01
+#: Milliseconds for which a probe's mark stays.
+PROBE_TTL_MS: Final = 1_000
 
 
 class StreamsBroker(dramatiq.Broker):
@@ -169,6 +171,14 @@ class StreamsBroker(dramatiq.Broker):
     def ping(self) -> None:
         """Ask the server for an answer. Raises redis-py's errors if there is none."""
         self.client.ping()
+
+    def probe(self, queue_name: str) -> None:
+        """Write as :meth:`enqueue` would, by a script with a mark in the queue's slot, which is gone after a second.
+
+        Raises redis-py's errors where a write into this queue would: a server that answers :meth:`ping` may refuse it.
+        """
+        keys = self._queue(queue_name).keys
+        self._scripts.probe([keys.mark("probe", 0)], [PROBE_TTL_MS])
 
     def waiting(self, queue_name: str) -> int:
         """Messages that could be fetched now and that no worker holds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar
 
 import dramatiq
@@ -74,8 +74,34 @@ class Writer:
                 ping()
                 return
 
+    def probe(self, queues: Collection[str]) -> Failure | None:
+        """Find out, without a trace, whether the broker would take a write into these queues; ``None``: it would.
+
+        A broker of which nothing is known but that it can be pinged is pinged.
+        """
+        failure = self.reach(())
+        if failure is not None:
+            return failure
+        try:
+            self._probe(queues)
+        except Exception as error:  # noqa: BLE001  # as above
+            return unwritten(error, address=self.address)
+        return None
+
+    def drop(self) -> None:
+        """After a failure of the broker: let the next exchange have a new connection.
+
+        The old one may lead to a primary that is a replica by now, and stay alive for ever.
+        """
+        pool = getattr(getattr(self._broker, "client", None), "connection_pool", None)
+        if pool is not None:
+            pool.disconnect(inuse_connections=False)
+
     def close(self) -> None:
         """Close what belongs to the writer's thread."""
+
+    def _probe(self, _queues: Collection[str]) -> None:
+        self.ping()
 
     def _reach(self, _items: Sequence[Item]) -> None:
         pool = getattr(getattr(self._broker, "client", None), "connection_pool", None)
@@ -92,6 +118,14 @@ class GroupWriter(Writer):
     def __init__(self, broker: dramatiq.Broker, *, enqueue_many: Callable[[Sequence[Item]], object]) -> None:
         super().__init__(broker)
         self._enqueue_many = enqueue_many
+        self._probe_queue = getattr(broker, "probe", None)
+
+    def _probe(self, queues: Collection[str]) -> None:
+        if not callable(self._probe_queue):
+            super()._probe(queues)
+            return
+        for queue in queues:
+            self._probe_queue(queue)
 
     def write(self, items: Sequence[Item]) -> Failure | None:
         """Write these messages, all or none; ``None`` if the broker has them."""
