@@ -150,6 +150,44 @@ async def test_a_server_that_answers_pings_and_refuses_writes_is_away_until_it_t
     assert len(await in_thread(queued_ids, server.url, NS)) == 2
 
 
+async def test_a_password_that_is_put_right_on_the_server_is_found_out(server: EmbeddedServer) -> None:
+    right, changed = server.url.partition("://:")[2].rpartition("@")[0], "another"
+    async with lane_on(connect(server.url, namespace=NS, timeout_s=2), timeout_s=2) as lane:
+        with admin(server.url) as client:
+            await in_thread(client.config_set, "requirepass", changed)
+            assert "rejects the user or the password" in str(await refused(lane))
+            await in_thread(client.config_set, "requirepass", right)
+        await back(lane)
+        await lane.commit(charges(1))
+
+
+async def test_a_server_that_loads_its_data_is_away_until_it_has(other: EmbeddedServer) -> None:
+    """What Redis answers to everything until it is done, a stand-in says here; then the server is in its place."""
+    with socket.create_server(("127.0.0.1", 0)) as stand_in:
+        threading.Thread(target=say_loading, args=(stand_in,), daemon=True).start()
+        with switch_to(other.url) as switch:
+            switch.lead_to(f"redis://@127.0.0.1:{stand_in.getsockname()[1]}/0")
+            async with lane_on(connect(switch.url, namespace=NS, timeout_s=0.5), timeout_s=0.5) as lane:
+                error = await refused(lane)
+                assert "still loading its data" in str(error)
+                assert not error.unknown
+                switch.lead_to(other.url)
+                await back(lane)
+                [call] = charges(1)
+                await lane.commit([call])
+        stand_in.shutdown(socket.SHUT_RDWR)
+    assert await in_thread(queued_ids, other.url, NS) == [call.id]
+
+
+def say_loading(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            with contextlib.suppress(OSError), client:
+                while client.recv(1 << 16):
+                    client.sendall(b"-LOADING Redis is loading the dataset in memory\r\n")
+
+
 async def test_a_probe_leaves_nothing(server: EmbeddedServer) -> None:
     broker = connect(server.url, namespace=NS, timeout_s=0.5)
     async with lane_on(broker, timeout_s=0.5) as lane:

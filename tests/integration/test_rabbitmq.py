@@ -27,7 +27,7 @@ from weighbridge.decision import Decision, Lane
 from weighbridge.declaration import task
 from weighbridge.errors import BrokerError, EnqueueError
 from weighbridge.lanes.queue import QueueLane, connect
-from weighbridge.lanes.queue.rabbitmq import RabbitmqWriter
+from weighbridge.lanes.queue.rabbitmq import PROBE_ROUTE, RabbitmqWriter
 from weighbridge.task import TaskSpec, registry
 
 pytestmark = pytest.mark.anyio
@@ -255,6 +255,21 @@ def test_an_idle_connection_that_is_looked_after_stays(spec: TaskSpec, proxy: Pr
     assert writer.reach([(message, None)]) is None
     assert writer.write([(message, None)]) is None
     assert proxy.connections == 1
+    writer.close()
+
+
+def test_a_probe_is_confirmed_and_leaves_nothing(spec: TaskSpec) -> None:
+    broker = connect(URL, namespace="unused", timeout_s=10)
+    assert isinstance(broker, RabbitmqBroker)
+    writer = RabbitmqWriter(broker)
+    assert writer.probe([spec.queue]) is None
+    connection = pika.BlockingConnection(pika.URLParameters(URL))
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="no queue"):
+        connection.channel().queue_declare(PROBE_ROUTE, passive=True)
+    connection.close()
+    writer.drop()
+    assert broker.connections == set()
+    assert writer.probe([spec.queue]) is None, "a dropped connection is made anew"
     writer.close()
 
 

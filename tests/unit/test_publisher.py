@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
@@ -397,6 +397,99 @@ def test_a_write_that_could_arrive_twice_is_never_repeated() -> None:
         publisher.submit(one)
         assert outcome(one) == UNKNOWN
     assert writer.groups == [["a"]]
+
+
+# -- the breaker ---------------------------------------------------------------------------------------------
+
+
+class Probed(ScriptedWriter):
+    """Fails writes with what it is given, and probes until it is told that the broker is back."""
+
+    def __init__(self, *answers: Failure | None) -> None:
+        super().__init__(*answers)
+        self.back = threading.Event()
+        self.probes: list[tuple[list[str], str]] = []
+
+    def probe(self, queues: Collection[str]) -> Failure | None:
+        self.probes.append((sorted(queues), threading.current_thread().name))
+        return None if self.back.is_set() else DENIED
+
+
+def test_what_waits_when_a_write_fails_is_refused_without_being_written() -> None:
+    writer = Probed(DENIED)
+    availability = Availability(broker="the broker")
+    with publishing(writer, availability=availability) as publisher:
+        with busy(publisher, writer) as first:
+            waiting = [batch(str(number)) for number in range(12)]
+            for each in waiting:
+                publisher.submit(each)
+        assert outcome(first) == DENIED
+        for each in waiting:
+            failure = outcome(each)
+            assert failure is not None
+            assert not failure.unknown
+            assert failure.problem == "wrong password; it is not asked again until a probe succeeds"
+        assert availability.known() is False
+    assert writer.groups == [["first"]]
+
+
+def test_the_publishers_thread_probes_the_queue_of_the_failed_write_until_the_broker_takes_it() -> None:
+    writer = Probed(DENIED)
+    availability = Availability(broker="the broker")
+    with publishing(writer, availability=availability) as publisher:
+        one = batch("a")
+        publisher.submit(one)
+        assert outcome(one) == DENIED
+        wait_until(lambda: len(writer.probes) == 2)
+        assert availability.refuses
+        writer.back.set()
+        wait_until(lambda: not availability.refuses)
+        two = batch("b")
+        publisher.submit(two)
+        assert outcome(two) is None
+    assert {each for _, each in writer.probes} == {"weighbridge-publisher"}
+    assert [queues for queues, _ in writer.probes] == [["default"]] * 3
+
+
+def test_what_opens_it_elsewhere_lets_an_idle_publisher_probe() -> None:
+    writer = Probed()
+    writer.back.set()
+    availability = Availability(broker="the broker")
+    with publishing(writer, availability=availability) as publisher:
+        one = batch("a")
+        publisher.submit(one)
+        assert outcome(one) is None
+        availability.failed(REFUSED)
+        publisher.look_up()
+        wait_until(lambda: not availability.refuses)
+    assert len(writer.probes) == 1
+
+
+def test_a_fault_in_a_probe_is_logged_and_ends_neither_the_thread_nor_the_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Probed):
+        def probe(self, queues: Collection[str]) -> Failure | None:
+            if not super().probe(queues) and len(self.probes) == 1:
+                raise RuntimeError("a bug")
+            return None
+
+    writer = Broken(DENIED)
+    writer.back.set()
+    availability = Availability(broker="the broker")
+    with publishing(writer, availability=availability) as publisher:
+        one = batch("a")
+        publisher.submit(one)
+        assert outcome(one) == DENIED
+        wait_until(lambda: len(writer.probes) == 2 and not availability.refuses)
+    assert "queue.publisher_failed" in caplog.text
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 # -- waiting on loops ----------------------------------------------------------------------------------------
