@@ -465,6 +465,19 @@ def test_what_opens_it_elsewhere_lets_an_idle_publisher_probe() -> None:
     assert len(writer.probes) == 1
 
 
+def test_a_connection_that_cannot_be_dropped_changes_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Probed):
+        def drop(self) -> None:
+            raise RuntimeError("cannot be closed")
+
+    writer = Stuck(DENIED)
+    with publishing(writer) as publisher:
+        one = batch("a")
+        publisher.submit(one)
+        assert outcome(one) == DENIED
+    assert "queue.publisher_failed" in caplog.text
+
+
 def test_a_fault_in_a_probe_is_logged_and_ends_neither_the_thread_nor_the_outage(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -201,7 +201,10 @@ class Publisher:
             self._availability.wrote()
             return
         self._availability.failed(failure)
-        self._writer.drop()
+        try:
+            self._writer.drop()
+        except Exception as error:  # noqa: BLE001  # the failure itself is what callers are to be told
+            emit(logger, PUBLISHER_FAILED, level=logging.ERROR, error=error)
 
     def _write(self, group: Sequence[Batch], earlier: Failure | None = None) -> None:
         while group:

@@ -95,7 +95,10 @@ class Writer:
         """
         pool = getattr(getattr(self._broker, "client", None), "connection_pool", None)
         if pool is not None:
-            pool.disconnect(inuse_connections=False)
+            try:
+                pool.disconnect(inuse_connections=False)
+            except TypeError:  # redis-py 6: its BlockingConnectionPool knows only all or nothing
+                pool.disconnect()
 
     def close(self) -> None:
         """Close what belongs to the writer's thread."""
