@@ -73,9 +73,11 @@ class Settings(BaseSettings):
     )
     namespace: str = Field(
         default=DEFAULT_NAMESPACE,
-        pattern=r"^[A-Za-z0-9_.:-]+$",
+        # With one hash tag at most: a second brace would move the slot in which a Redis Cluster keeps a key.
+        pattern=r"^([A-Za-z0-9_.:-]+|[A-Za-z0-9_.:-]*\{[A-Za-z0-9_.:-]+\}[A-Za-z0-9_.:-]*)$",
         max_length=100,
         description="What every key in Redis or Valkey starts with; services that share a server take different ones. "
+        "In a Redis Cluster, in braces: `{shop}`. "
         "RabbitMQ has none: there each service takes a virtual host of its own, `amqp://…/VHOST`.",
     )
     in_process_threads: int = Field(

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from redis.sentinel import SentinelConnectionPool, SentinelManagedSSLConnection
 
 from weighbridge.errors import SettingsError, WeighbridgeError
 from weighbridge.lanes.queue import connect, describe
+from weighbridge.lanes.queue.primary import address_of
 from weighbridge.lanes.queue.streams import StreamsBroker
 
 SECRET = "hunter2"
@@ -55,10 +57,43 @@ def test_a_redis_client_has_short_times_and_repeats_nothing() -> None:
 
 
 def test_tls_and_unix_sockets_are_connected_as_such() -> None:
-    assert redis_options("rediss://example.org?ssl_cert_reqs=none")["connection_class"] is redis.SSLConnection
+    assert issubclass(redis_options("rediss://example.org?ssl_cert_reqs=none")["connection_class"], redis.SSLConnection)
     options = redis_options("unix:///run/redis.sock?db=2")
     assert options["connection_class"] is redis.UnixDomainSocketConnection
     assert (options["path"], options["db"]) == ("/run/redis.sock", 2)
+
+
+def test_sentinels_are_asked_for_the_primary_with_their_own_login_and_short_times() -> None:
+    url = "rediss://user:secret@one,two:7000/3?sentinel=shop&sentinel_password=other&ssl_cert_reqs=none"
+    broker = connect(url, namespace="test", timeout_s=0.5)
+    assert isinstance(broker, StreamsBroker)
+    pool = broker.client.connection_pool
+    assert isinstance(pool, SentinelConnectionPool)
+    assert pool.connection_class is SentinelManagedSSLConnection
+    assert (pool.service_name, pool.is_master) == ("shop", True)
+    options = pool.connection_kwargs
+    assert (options["db"], options["username"], options["password"]) == (3, "user", "secret")
+    assert options["retry"].get_retries() == 0
+    asked = [each.connection_pool for each in pool.sentinel_manager.sentinels]
+    assert [(each.connection_kwargs["host"], each.connection_kwargs["port"]) for each in asked] == [
+        ("one", 26379),
+        ("two", 7000),
+    ]
+    for each in asked:
+        assert issubclass(each.connection_class, redis.SSLConnection)
+        assert each.connection_kwargs["password"] == "other"
+        assert each.connection_kwargs["socket_timeout"] == pytest.approx(0.15)
+        assert each.connection_kwargs["retry"].get_retries() == 0
+
+
+def test_a_clusters_address_is_a_connection_that_follows_the_namespace() -> None:
+    broker = connect("rediss://user:secret@one,two:7000?cluster=yes", namespace="{test}", timeout_s=0.5)
+    assert isinstance(broker, StreamsBroker)
+    pool = broker.client.connection_pool
+    assert issubclass(pool.connection_class, redis.SSLConnection)
+    assert (pool.connection_kwargs["username"], pool.connection_kwargs["password"]) == ("user", "secret")
+    assert pool.connection_kwargs["retry"].get_retries() == 0
+    assert address_of(broker.client) == "redis cluster one:6379, two:7000"
 
 
 def test_the_namespace_is_the_brokers() -> None:
@@ -108,6 +143,20 @@ def test_rabbitmq_options_of_the_address_are_kept() -> None:
         ("amqp://guest:hunter2@example.org:port", "no readable host and port"),
         ("amqp://guest:hunter2@example.org?heartbeat=often", "cannot be read"),
         ("amqp://guest:hunter2@example.org?colour=red", "cannot be read"),
+        (
+            "redis://:hunter2@one,two/0",
+            "names several servers and says neither sentinel nor cluster; say what they are",
+        ),
+        ("redis://:hunter2@one,two?sentinel=shop&cluster=yes", "several servers and says sentinel and cluster"),
+        ("redis://:hunter2@one?sentinel=shop&cluster=yes", "says both sentinel and cluster"),
+        ("redis://:hunter2@one,two:port?cluster=yes", "no readable host and port"),
+        ("redis://:hunter2@one?cluster=maybe", "cluster='maybe'; write cluster=yes"),
+        ("redis://:hunter2@one/3?cluster=yes", "the database '/3' of a cluster"),
+        ("redis://:hunter2@one?sentinel=", "empty name in sentinel="),
+        ("redis://:hunter2@one?sentinel_password=hunter2", "a login for Sentinels and no sentinel="),
+        ("redis://:hunter2@one?replicas=all", "replicas='all'; give a number"),
+        ("redis://:hunter2@one?sentinl=shop", "unknown option 'sentinl'; did you mean sentinel"),
+        ("unix:///run/redis.sock?sentinel=shop", "is a socket with the option 'sentinel'"),
         ("kafka://:hunter2@example.org", "scheme 'kafka'; start it with one of redis://"),
     ],
 )
@@ -123,6 +172,7 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_password(url: str
         ("redis://user:hunter2@example.org:6379/0", "redis://user@example.org:6379/0"),
         ("redis://:hunter2@example.org/0", "redis://example.org/0"),
         ("redis://example.org", "redis://example.org"),
+        ("redis://u:hunter2@one,two:7/0?sentinel=shop&sentinel_password=hunter2", "redis://u@one,two:7/0"),
         ("unix:///run/redis.sock?db=0&password=hunter2", "unix:///run/redis.sock"),
         ("redis://:hunt/er2@example.org/0", "redis://…"),
         ("amqp://u:hunter2@one/x;amqp://u:hunter2@two/x", "amqp://u@one/x;amqp://u@two/x"),

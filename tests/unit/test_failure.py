@@ -38,6 +38,8 @@ ADDRESS = "redis example.org:6379 (database 0)"
         (redis_errors.MasterDownError("Link with MASTER is down"), "without its primary"),
         (redis_errors.ClusterDownError("The cluster is down"), "cluster that is down"),
         (redis_errors.TryAgainError("Multiple keys request during rehashing of slot"), "moves these keys"),
+        (redis_errors.MovedError("3999 127.0.0.1:6381"), "add cluster=yes to WEIGHBRIDGE_BROKER_URL"),
+        (redis_errors.AskError("3999 127.0.0.1:6381"), "moves these keys"),
         (redis_errors.ConnectionError("max number of clients reached"), "raise its maxclients"),
         (redis_errors.MaxConnectionsError("Too many connections"), "max_connections"),
         (
@@ -63,7 +65,6 @@ def test_an_answer_that_refuses_proves_that_nothing_was_written(error: Exception
         redis_errors.TimeoutError("Timeout reading from socket"),
         redis_errors.ConnectionError("Connection closed by server."),
         redis_errors.ConnectionError("Error 111 connecting to OOM-LOADING.example.org. Connection refused."),
-        redis_errors.MovedError("3999 127.0.0.1:6381"),
         redis_errors.ResponseError("unknown command 'EVALSHA', with args beginning with: "),
         lost(AMQPConnectionError()),
         lost(NackError([])),

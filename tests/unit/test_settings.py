@@ -262,3 +262,14 @@ def test_without_a_namespace_rabbitmq_is_taken_and_changes_are_too() -> None:
         settings.with_changes(namespace="shop")
     with pytest.raises(SettingsError, match="virtual host"):
         Settings(namespace="shop").with_changes(broker_url="amqp://localhost/shop")
+
+
+@pytest.mark.parametrize("namespace", ["shop", "{shop}", "eu:{shop}.v2"])
+def test_a_namespace_may_have_one_hash_tag(namespace: str) -> None:
+    assert Settings(namespace=namespace).namespace == namespace
+
+
+@pytest.mark.parametrize("namespace", ["", "{}", "{shop", "shop}", "{a}{b}", "{a{b}}", "shop 2", "*"])
+def test_a_namespace_with_braces_that_are_no_hash_tag_is_refused(namespace: str) -> None:
+    with pytest.raises(SettingsError, match="namespace"):
+        Settings(namespace=namespace)

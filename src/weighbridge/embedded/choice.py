@@ -56,7 +56,7 @@ def find_server(broker_url: str | None, *, answer_timeout_s: float = 3.0) -> Emb
 
 
 def shown_place(broker_url: str) -> str:
-    """A broker's address without user and password; of several (RabbitMQ takes a list), the first.
+    """A broker's address without user and password; of several (RabbitMQ, Sentinels, a cluster), the first.
 
     :raises BrokerError: if it has no place that can be read.
     """
@@ -68,6 +68,9 @@ def shown_place(broker_url: str) -> str:
 
 def _parts(broker_url: str) -> SplitResult:
     first = broker_url.partition(";")[0] if broker_url.startswith("amqp") else broker_url
+    if first.startswith("redis"):
+        login, at, places = first.rpartition("@")
+        first = f"{login}{at}{places.partition(',')[0]}"
     try:
         parts = urlsplit(first)
         readable = parts.path if parts.scheme == "unix" else parts.hostname and parts.port != 0

@@ -5,5 +5,6 @@ from __future__ import annotations
 from weighbridge.lanes.queue.actor import TypedActor, bind
 from weighbridge.lanes.queue.connect import connect, describe
 from weighbridge.lanes.queue.lane import QueueLane
+from weighbridge.lanes.queue.streams import StreamsBroker
 
-__all__ = ["QueueLane", "TypedActor", "bind", "connect", "describe"]
+__all__ = ["QueueLane", "StreamsBroker", "TypedActor", "bind", "connect", "describe"]

@@ -12,9 +12,11 @@ import dramatiq
 import redis
 from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import SkipMessage
+from redis.cluster import RedisCluster
 
 from weighbridge.errors import DeadLetterNotFoundError
 from weighbridge.lanes.queue.keys import QueueKeys, queues_key
+from weighbridge.lanes.queue.primary import plain_client
 from weighbridge.lanes.queue.scripts import Scripts
 from weighbridge.lanes.queue.stream_message import Entry, StreamMessage, UnreadableError, read_message
 from weighbridge.lanes.queue.stream_queue import Letter
@@ -68,10 +70,10 @@ class DeadLetter:
 class DeadLetters:
     """The dead letters of a namespace. Blocks, and raises redis-py's errors if the server does not answer."""
 
-    def __init__(self, client: redis.Redis, namespace: str = "weighbridge") -> None:
-        self._client = client
+    def __init__(self, client: redis.Redis | RedisCluster, namespace: str = "weighbridge") -> None:
+        self._client = plain_client(client, namespace=namespace)
         self._namespace = namespace
-        self._scripts = Scripts(client)
+        self._scripts = Scripts(self._client)
 
     def list(self, queue: str | None = None) -> tuple[DeadLetter, ...]:
         """The dead letters of one queue, or of all queues; the latest first."""

@@ -8,12 +8,14 @@ from typing import Final
 
 from dramatiq.errors import BrokerConnectionError
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     DataError,
     MasterDownError,
     MaxConnectionsError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -22,6 +24,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
@@ -74,6 +77,10 @@ _REFUSALS: Final = {
     "MASTERDOWN": _Refusal(text="is a replica without its primary; bring the primary back", passing=True),
     "CLUSTERDOWN": _Refusal(text="is a cluster that is down; see CLUSTER INFO", passing=True),
     "TRYAGAIN": _Refusal(text="is a cluster that moves these keys at the moment; wait", passing=True),
+    "MOVED": _Refusal(
+        text=f"is a node of a cluster, and these keys are on another; add cluster=yes to {_ADDRESS}", passing=True
+    ),
+    "ASK": _Refusal(text="is a cluster that moves these keys at the moment; wait", passing=True),
     "BUSY": _Refusal(text="is busy with a script; end it (SCRIPT KILL)", passing=True),
 }
 _NO_DATABASE: Final = _Refusal(text=f"has no database of this number; correct it in {_ADDRESS}")
@@ -87,6 +94,8 @@ _CLASSES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (MasterDownError, "MASTERDOWN"),
     (ClusterDownError, "CLUSTERDOWN"),
     (TryAgainError, "TRYAGAIN"),
+    (MovedError, "MOVED"),
+    (AskError, "ASK"),
 )
 #: Redis 6 wraps the error of a command in a script: "ERR Error running script (…): @user_script:3: -OOM …".
 _CODE: Final = re.compile(rf"(?:^|[-\s])({'|'.join(_REFUSALS)})\b")
@@ -145,6 +154,8 @@ def unwritten(error: BaseException, *, address: str) -> Failure:
 
 
 def _refusal(error: BaseException) -> _Refusal | None:
+    if type(error) is RedisConnectionError and isinstance(error.__context__, ReadOnlyError):
+        error = error.__context__  # redis-py's way, behind Sentinels, of connecting anew after that answer
     text = str(error)
     if isinstance(error, MaxConnectionsError) or (isinstance(error, RedisError) and "max number of clients" in text):
         return _Refusal(text="takes no more connections; raise its maxclients, or max_connections", passing=True)

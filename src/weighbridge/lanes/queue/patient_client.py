@@ -10,7 +10,7 @@ from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
 #: What a pool adds to its connections' settings and the pool made after it has to add for itself.
-_OF_ONE_POOL: Final = (
+OF_ONE_POOL: Final = (
     "connection_pool",
     "maint_notifications_pool_handler",
     "oss_cluster_maint_notifications_handler",
@@ -27,8 +27,8 @@ class PatientClient:
 
     The client that it is made after may give up within milliseconds, as a request needs it, and sooner than a read
     blocks. No request waits for a worker: here a reply may take ``block_s`` and 5 s. So there are connections of its
-    own, by TCP, TLS, unix socket or Sentinel. They never repeat a command by themselves: a repeated read is given
-    other messages. None is opened before the first command.
+    own, by TCP, TLS, unix socket, Sentinel or to a node of a cluster. They never repeat a command by themselves: a
+    repeated read is given other messages. None is opened before the first command.
 
     For a kind of pool that it does not know it is the given client, with reads that block for at most half of that
     one's time-out.
@@ -50,7 +50,7 @@ class PatientClient:
 
 
 def _pool_after(pool: Any, *, socket_timeout_s: float) -> redis.ConnectionPool | None:
-    options = {name: value for name, value in pool.connection_kwargs.items() if name not in _OF_ONE_POOL}
+    options = {name: value for name, value in pool.connection_kwargs.items() if name not in OF_ONE_POOL}
     options |= {
         "connection_class": pool.connection_class,
         "socket_timeout": socket_timeout_s,

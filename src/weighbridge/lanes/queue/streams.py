@@ -13,12 +13,15 @@ from typing import Any, Final
 import dramatiq
 import redis
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
+from redis.cluster import RedisCluster
 
-from weighbridge.errors import BrokerError
 from weighbridge.lanes.queue.keeper import WATCH_S, Keeper
 from weighbridge.lanes.queue.keys import MARKER_TTL_S, QueueKeys
 from weighbridge.lanes.queue.leases import Leases
+from weighbridge.lanes.queue.middleware import default_middleware
 from weighbridge.lanes.queue.patient_client import PatientClient
+from weighbridge.lanes.queue.primary import plain_client
+from weighbridge.lanes.queue.replicated_script import ReplicatedScript
 from weighbridge.lanes.queue.scripts import Scripts
 from weighbridge.lanes.queue.stream_consumer import StreamConsumer
 from weighbridge.lanes.queue.stream_message import attempt_of
@@ -52,28 +55,28 @@ class StreamsBroker(dramatiq.Broker):
 
     :param client: For writing; its time-outs are those of a write. It stays the caller's, who closes it. A worker's
         commands get connections of their own to the same server, which wait longer (see ``patient_client.py``).
-    :param namespace: What all keys start with (``keys.py`` lists them).
-    :raises BrokerError: if ``client`` decodes its replies.
+        Of a ``RedisCluster`` only the nodes and options are taken: :attr:`client` goes to the node of the namespace.
+    :param namespace: What all keys start with (``keys.py`` lists them); in a cluster, with a hash tag.
+    :param middleware: ``None``: what weighbridge gives to a broker that it makes from an address.
+    :param replicas: How many replicas must have a message before its write counts. A write that fewer have confirmed in
+        time raises redis-py's ``TimeoutError``; writing again is safe.
+    :raises BrokerError: if ``client`` decodes its replies, or a cluster would spread the namespace over its nodes.
     """
 
     def __init__(
         self,
         *,
-        client: redis.Redis,
+        client: redis.Redis | RedisCluster,
         namespace: str = "weighbridge",
         middleware: list[dramatiq.Middleware] | None = None,
         lease_s: float = 15.0,
         dead_ttl_s: float = 7 * 86_400,
         marker_ttl_s: float = MARKER_TTL_S,
+        replicas: int = 0,
     ) -> None:
-        super().__init__(middleware=middleware)
-        if client.connection_pool.connection_kwargs.get("decode_responses"):
-            raise BrokerError(
-                broker="redis",
-                problem="its client decodes replies, and messages are bytes",
-                remedy="make the client with decode_responses=False",
-            )
-        self.client = client
+        super().__init__(middleware=default_middleware() if middleware is None else middleware)
+        self.client = plain_client(client, namespace=namespace)
+        self._made_client = self.client is not client
         self.namespace = namespace
         self.lease_s = lease_s
         self.dead_ttl_s = dead_ttl_s
@@ -81,10 +84,11 @@ class StreamsBroker(dramatiq.Broker):
         #: This process in the group: the host and the process id are for people, the rest makes it one of its kind.
         self.consumer_name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.queues: dict[str, StreamQueue] = {}
-        self._scripts = Scripts(client)
+        self._scripts = Scripts(self.client)
+        self._write_group = ReplicatedScript(self._scripts.enqueue, client=self.client, replicas=replicas)
         self._leases: dict[str, Leases] = {}
         self._keeper: Keeper | None = None
-        self._working = PatientClient(client)
+        self._working = PatientClient(self.client)
         self._opening = threading.Lock()  # Dramatiq's worker opens the consumers of its queues at the same time
 
     def declare_queue(self, queue_name: str) -> None:
@@ -125,8 +129,7 @@ class StreamsBroker(dramatiq.Broker):
 
         Raises redis-py's errors as they are. After an answer that refuses the write as a whole (out of memory, read
         only, loading) or a refused connection nothing was written; after a time-out or a lost connection that is
-        unknown, and writing again is safe. In a Redis Cluster the messages of one write must share a slot: one
-        queue, or a namespace with braces.
+        unknown, and writing again is safe.
 
         :raises QueueNameError: if a message names a queue that cannot exist.
         """
@@ -216,13 +219,15 @@ class StreamsBroker(dramatiq.Broker):
             time.sleep(JOIN_INTERVAL_S)
 
     def close(self) -> None:
-        """Stop renewing leases: call it when the worker has stopped. The client stays open."""
+        """Stop renewing leases: call it when the worker has stopped. The caller's client stays open."""
         with self._opening:
             keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.stop()
             keeper.join()
         self._working.close()
+        if self._made_client:
+            self.client.close()
 
     def _queue(self, queue_name: str) -> StreamQueue:
         queue = self.queues.get(queue_name)
@@ -250,7 +255,7 @@ class StreamsBroker(dramatiq.Broker):
             marks.append(queue_keys.mark(message.message_id, attempt_of(message)))
             args += (queues[queue_keys.queue], write.delay_ms, write.body)
         head = (len(queues), int(WATCH_S * 1000), int(self.marker_ttl_s * 1000))
-        self._scripts.enqueue([*keys, *marks], [*head, *args])
+        self._write_group([*keys, *marks], [*head, *args])
 
 
 def _without_eta(message: dramatiq.Message[Any]) -> dramatiq.Message[Any]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import dramatiq
 
 from weighbridge.lanes.queue.failure import Failure, unreached, unwritten
+from weighbridge.lanes.queue.primary import address_of
 
 #: A message, and the milliseconds for which it is delayed (``None``: not at all).
 Item = tuple[dramatiq.Message[Any], int | None]
@@ -32,12 +33,7 @@ class Writer:
     @property
     def address(self) -> str:
         """The broker as logs and errors name it, without user and password."""
-        client = getattr(self._broker, "client", None)
-        options = getattr(getattr(client, "connection_pool", None), "connection_kwargs", None)
-        if not isinstance(options, dict):
-            return type(self._broker).__name__
-        place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-        return f"redis {place} (database {options.get('db') or 0})"
+        return address_of(getattr(self._broker, "client", None)) or type(self._broker).__name__
 
     def reach(self, items: Sequence[Item]) -> Failure | None:
         """Have a live connection for these, so that what fails here has certainly failed before the write."""
