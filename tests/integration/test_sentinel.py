@@ -51,14 +51,14 @@ def test_a_write_that_no_replica_has_confirmed_is_not_accepted_and_may_be_there(
     tmp_path: Path, record: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with redis_node(tmp_path) as node:
-        broker = connect(f"{node.url}?replicas=1", namespace=NAMESPACE, timeout_s=0.5)
-        with open_lane(broker) as lane:
+        broker = connect(f"{node.url}?replicas=1", namespace=NAMESPACE, timeout_s=2)
+        with open_lane(broker, timeout_s=2) as lane:
             began_s = time.monotonic()
             with pytest.raises(EnqueueError, match="did not confirm the write") as caught:
                 lane.commit_blocking([record.call(1)])
             assert caught.value.unknown
             assert "0 of 1 replicas confirmed within" in caplog.text
-            assert time.monotonic() - began_s < 1
+            assert time.monotonic() - began_s < 4
             assert lane.waiting_in("default") == 1, "written once, however often the write was repeated"
 
 
