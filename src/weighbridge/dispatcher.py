@@ -82,7 +82,7 @@ class Dispatcher:
         :raises DispatcherError: if it is open already.
         :raises DeclarationError: if a registered task cannot work as declared.
         :raises BrokerNotConfiguredError: if a registered task could be queued and no broker is configured.
-        :raises BrokerError: if the broker's address cannot be used.
+        :raises BrokerError: if the broker's address, or a broker of your own, cannot be used.
         """
         if self._stack is not None:
             raise DispatcherError(problem="the dispatcher is open already", remedy="open it once, in one lifespan")
@@ -275,10 +275,12 @@ class Dispatcher:
         """A broker for a worker, with an actor bound for each registered task that can be queued.
 
         :raises BrokerNotConfiguredError: if there is none.
+        :raises BrokerError: if it cannot be used.
         """
-        from weighbridge.lanes.queue import bind  # noqa: PLC0415  # as in _make_queue
+        from weighbridge.lanes.queue import bind, check_broker  # noqa: PLC0415  # as in _make_queue
 
         broker = self._broker or self._connect()
+        check_broker(broker)
         for spec in crossing_tasks(registry):
             bind(broker, spec)
         return broker

@@ -22,6 +22,7 @@ import pika  # type: ignore[import-untyped]  # pika ships no marker of its types
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
+from weighbridge import Dispatcher
 from weighbridge.call import Call, CallOptions
 from weighbridge.decision import Decision, Lane
 from weighbridge.declaration import task
@@ -349,3 +350,24 @@ async def test_a_silence_is_unknown_for_the_call_under_way_and_certain_for_those
     stored = await in_thread(stored_ids, spec.queue)
     assert later.id in stored
     assert behind.id not in stored
+
+
+# -- brokers of the user's own -------------------------------------------------------------------------------
+
+
+async def test_a_broker_without_confirms_is_refused_when_the_dispatcher_or_a_worker_opens(spec: TaskSpec) -> None:
+    dispatcher = Dispatcher(broker=RabbitmqBroker(url="amqp://guest:hunter2@127.0.0.1:1", middleware=[]))
+    for opening in (dispatcher.__aenter__, lambda: in_thread(dispatcher.worker_broker)):
+        with pytest.raises(BrokerError, match=r"rabbitmq 127\.0\.0\.1:1: .*confirm_delivery=True") as caught:
+            await opening()
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("options", "warned"), [("", True), ("?blocked_connection_timeout=1", False)])
+def test_a_broker_that_waits_for_ever_while_rabbitmq_is_blocked_is_warned_of(
+    caplog: pytest.LogCaptureFixture, options: str, warned: bool
+) -> None:
+    broker = RabbitmqBroker(url=f"amqp://guest:hunter2@127.0.0.1:1{options}", confirm_delivery=True, middleware=[])
+    QueueLane(broker=broker, timeout_s=1, waiting_limit=1, close_broker=False)
+    assert ("queue.no_blocked_timeout broker=rabbitmq 127.0.0.1:1" in caplog.text) is warned
+    assert "hunter2" not in caplog.text

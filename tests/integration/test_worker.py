@@ -358,7 +358,7 @@ logging.getLogger("dramatiq").addHandler(logging.StreamHandler())
 """
 OTHER_BROKERS = {
     "StubBroker": "StubBroker(middleware=default_middleware())",
-    "RabbitMQ": f"RabbitmqBroker(url={RABBITMQ_URL!r}, middleware=default_middleware())",
+    "RabbitMQ": f"RabbitmqBroker(url={RABBITMQ_URL!r}, confirm_delivery=True, middleware=default_middleware())",
 }
 
 

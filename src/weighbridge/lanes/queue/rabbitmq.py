@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -10,7 +11,13 @@ import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from pika.exceptions import AMQPError  # type: ignore[import-untyped]  # pika ships no marker of its types
 
+from weighbridge.errors import BrokerError
+from weighbridge.events import emit
 from weighbridge.lanes.queue.writer import Item, Writer
+
+logger: Final = logging.getLogger("weighbridge.queue")
+
+NO_BLOCKED_TIMEOUT: Final = "queue.no_blocked_timeout"
 
 #: Seconds to connect, TLS and log-in included. Longer than an enqueue may take: until then calls wait in the
 #: publisher, each no longer than its own time-out, and a slow connection is made at all.
@@ -46,6 +53,39 @@ def _with_options(url: str, options: dict[str, float]) -> str:
     return f"{url}{'&' if '?' in url else '?'}{urlencode(missing)}"
 
 
+def check_rabbitmq(broker: RabbitmqBroker) -> None:
+    """Make sure that a broker of the user's own takes no call for accepted that RabbitMQ has not confirmed.
+
+    :raises BrokerError: if it does not ask for confirms.
+    """
+    address = _address_of(broker)
+    if not broker.confirm_delivery:
+        raise BrokerError(
+            broker=address,
+            problem="it does not ask for confirms, so calls are lost with the server or with a missing queue, and "
+            "nobody is told",
+            remedy="make it with RabbitmqBroker(…, confirm_delivery=True)",
+        )
+    if any(each.blocked_connection_timeout is None for each in _parameters_of(broker)):
+        emit(
+            logger,
+            NO_BLOCKED_TIMEOUT,
+            level=logging.WARNING,
+            broker=address,
+            remedy="a RabbitMQ that is short of memory or disk stops the publisher for as long as that lasts; "
+            "give it blocked_connection_timeout (seconds): RabbitmqBroker(url='…?blocked_connection_timeout=1')",
+        )
+
+
+def _parameters_of(broker: RabbitmqBroker) -> list[Any]:
+    parameters: Any = broker.parameters
+    return list(parameters) if isinstance(parameters, Sequence) else [parameters]
+
+
+def _address_of(broker: RabbitmqBroker) -> str:
+    return "rabbitmq " + ", ".join(f"{each.host}:{each.port}" for each in _parameters_of(broker))
+
+
 def is_rabbitmq(broker: dramatiq.Broker) -> bool:
     """Whether it is Dramatiq's RabbitMQ broker."""
     return isinstance(broker, RabbitmqBroker)
@@ -68,9 +108,7 @@ class RabbitmqWriter(Writer):
     @property
     def address(self) -> str:
         """The broker as logs and errors name it, without user and password."""
-        parameters: Any = self._rabbitmq.parameters
-        several = list(parameters) if isinstance(parameters, Sequence) else [parameters]
-        return "rabbitmq " + ", ".join(f"{each.host}:{each.port}" for each in several)
+        return _address_of(self._rabbitmq)
 
     def keep_alive(self) -> None:
         """Answer RabbitMQ's heartbeats, which pika does only when it is asked to."""
