@@ -23,6 +23,7 @@ from weighbridge.settings import PREFIX, Settings
 #: Blocks that cannot run, by page and reason. Each has the same words in a comment above it.
 NOT_RUN = {
     ("docs/how-to/broker.md", "it needs a cluster"),
+    ("docs/how-to/deploy.md", "it needs a Kubernetes cluster"),
     ("docs/reference/api.md", "a fragment of a docstring"),
 }
 #: Languages that a reader may copy from, and how their blocks are checked; any other is a mistake.
