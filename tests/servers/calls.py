@@ -24,7 +24,7 @@ QUEUED = Decision(lane=Lane.QUEUE, reason="a test", rule="test")
 class Recorder:
     """A registered task that notes the number of each run; numbers in ``failing`` raise as often as they are there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, queue: str = "default", retries: int = 1) -> None:
         self.runs: list[int] = []
         self.failing: list[int] = []
         self.name = f"record-{uuid4().hex}"
@@ -35,7 +35,7 @@ class Recorder:
                 raise RuntimeError(f"{number} fails")
             self.runs.append(number)
 
-        task(name=self.name, retries=1, min_backoff_s=0.01, max_backoff_s=0.02)(record)
+        task(name=self.name, queue=queue, retries=retries, min_backoff_s=0.01, max_backoff_s=0.02)(record)
 
     @property
     def spec(self) -> TaskSpec:
@@ -62,8 +62,8 @@ class Recorder:
 
 
 @contextmanager
-def recorder() -> Iterator[Recorder]:
-    made = Recorder()
+def recorder(*, queue: str = "default", retries: int = 1) -> Iterator[Recorder]:
+    made = Recorder(queue=queue, retries=retries)
     try:
         yield made
     finally:
@@ -81,10 +81,10 @@ def open_lane(broker: dramatiq.Broker, *, timeout_s: float = 0.5) -> Iterator[Qu
 
 
 @contextmanager
-def worker_on(broker: dramatiq.Broker, spec: TaskSpec) -> Iterator[dramatiq.Worker]:
+def worker_on(broker: dramatiq.Broker, spec: TaskSpec, *, poll_ms: int = 100) -> Iterator[dramatiq.Worker]:
     bind(broker, spec)
     broker.emit_after("process_boot")
-    worker = dramatiq.Worker(broker, worker_threads=2, worker_timeout=100)
+    worker = dramatiq.Worker(broker, worker_threads=2, worker_timeout=poll_ms)
     worker.start()
     try:
         yield worker

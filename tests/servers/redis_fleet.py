@@ -85,7 +85,9 @@ class RedisNode:
         """End it as a crash does."""
         os.kill(self.pid, signal.SIGKILL)
         assert self._guard is not None
+        assert self._guard.stdin is not None
         self._guard.wait(10)
+        self._guard.stdin.close()
 
     def stop(self) -> None:
         self.client.close()
