@@ -11,6 +11,7 @@ import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from redis.sentinel import SentinelConnectionPool, SentinelManagedSSLConnection
 
+from weighbridge.embedded.choice import shown_place
 from weighbridge.errors import SettingsError, WeighbridgeError
 from weighbridge.lanes.queue import connect, describe
 from weighbridge.lanes.queue.primary import address_of
@@ -202,3 +203,14 @@ except BrokerError as error:
 def test_all_refusals_are_weighbridges_own() -> None:
     with pytest.raises(WeighbridgeError):
         connect("redis://example.org:port", namespace="test", timeout_s=0.5)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://u:hunter2@one:7000,two/0?sentinel=shop", "redis://one:7000"),
+        ("redis://:a,b@one,two:7000?cluster=yes", "redis://one:6379"),
+    ],
+)
+def test_of_several_servers_the_commands_that_need_one_look_at_the_first(url: str, place: str) -> None:
+    assert shown_place(url) == place
