@@ -188,7 +188,10 @@ class Dispatcher:
         from weighbridge.lanes.queue import connect  # noqa: PLC0415  # as in _make_queue
 
         return connect(
-            self.settings.broker_url, namespace=self.settings.namespace, timeout_s=self.settings.enqueue_timeout_s
+            self.settings.broker_url,
+            namespace=self.settings.namespace,
+            timeout_s=self.settings.enqueue_timeout_s,
+            lease_s=self.settings.lease_s,
         )
 
     # -- in the app -----------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from weighbridge.settings_file import file_settings
 
 PREFIX = "WEIGHBRIDGE_"
 DEFAULT_NAMESPACE: Final = "weighbridge"
+DEFAULT_LEASE_S: Final = 15.0
 BROKER_SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
 #: What Kubernetes puts into each pod for a Service named ``weighbridge`` or ``weighbridge-…``.
 _SERVICE_LINK: Final = re.compile(
@@ -94,6 +95,13 @@ class Settings(BaseSettings):
     )
     enqueue_timeout_s: float = Field(
         default=0.5, gt=0, le=60, description="Seconds in which the broker must accept a request's calls, or 503."
+    )
+    lease_s: float = Field(
+        default=DEFAULT_LEASE_S,
+        ge=1,
+        le=3_600,
+        description="Seconds after which a worker that is silent loses its calls to other workers. For `redis://`, "
+        "`rediss://` and `unix://`.",
     )
     on_failure: OnFailure = Field(
         default=OnFailure.CONTINUE,
@@ -183,6 +191,7 @@ class SettingsArguments(TypedDict, total=False):
     in_process_waiting: int
     publisher_waiting: int
     enqueue_timeout_s: float
+    lease_s: float
     on_failure: Literal["continue", "stop"] | OnFailure
     wait_in_process: bool
     drain_timeout_s: float

@@ -23,7 +23,7 @@ def leases() -> Leases:
     client = redis.Redis()  # nothing is sent
     keys = QueueKeys(namespace="shop", queue="default")
     leases = Leases(StreamQueue(client=client, scripts=Scripts(client), keys=keys, consumer="me"))
-    leases.take([entry(1)])
+    leases.take([entry(1)], at_s=0.0)
     leases.name("1-0", message_id="id")
     return leases
 
@@ -35,7 +35,7 @@ def test_what_follows_from_a_held_message_is_kept_until_it_is_settled(leases: Le
 
 
 def test_what_follows_is_found_by_the_entry_of_the_message_that_ran(leases: Leases) -> None:
-    leases.take([entry(2)])
+    leases.take([entry(2)], at_s=0.0)
     leases.name("2-0", message_id="id")  # the same message a second time
 
     assert leases.add_follow_up(StreamMessage(MESSAGE, entry=entry(2)), RETRY, message_id="id")
@@ -65,7 +65,7 @@ def test_an_end_that_is_sent_again_takes_the_same_along(leases: Leases) -> None:
 
 def test_the_next_delivery_takes_the_follow_up_while_the_last_one_is_being_settled(leases: Leases) -> None:
     leases.settle("1-0")
-    leases.take([entry(2)])
+    leases.take([entry(2)], at_s=0.0)
     leases.name("2-0", message_id="id")
 
     assert leases.add_follow_up(MESSAGE, RETRY, message_id="id")

@@ -1,6 +1,6 @@
 """One worker process: imports the tasks' modules and runs Dramatiq's own worker until it is told to stop.
 
-``python -m weighbridge.worker.child OPTIONS DESCRIPTOR`` is for the supervisor alone. A child stops at
+``python -m weighbridge.worker.child OPTIONS CHANNEL TABLE`` is for the supervisor alone. A child stops at
 SIGTERM and when its supervisor is gone, however often it hears of it, and does not mind SIGINT: Ctrl-C and
 systemd reach the whole service at once, and the supervisor's word comes all the same.
 """
@@ -27,13 +27,15 @@ from weighbridge.constraint import Constraint, constraint_of
 from weighbridge.decision import Lane
 from weighbridge.errors import ModuleError, SettingsError, WeighbridgeError, WorkerError
 from weighbridge.events import emit
+from weighbridge.lanes.queue.connect import ConnectedBroker
 from weighbridge.settings import Settings
 from weighbridge.task import TaskSpec, registry
-from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Prepared, Ready, Refused
+from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Member, Prepared, Ready, Refused
 from weighbridge.worker.logs import hide_arguments, log_to_stderr, take_over_consumer_failures
 from weighbridge.worker.modules import explained, find_dispatcher, import_modules, put_current_directory_first
 from weighbridge.worker.reach import Contact, refusal_of
 from weighbridge.worker.running import RunningCalls
+from weighbridge.worker.running_table import RunningTable
 from weighbridge.worker.signals import SignalInbox
 
 logger: Final = logging.getLogger("weighbridge.worker")
@@ -78,7 +80,7 @@ def prepare(options: ChildOptions) -> Work:
     return Work(broker=broker, settings=dispatcher.settings, ready=ready)
 
 
-def run(options: ChildOptions, channel: Channel) -> ExitCode:
+def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCode:
     """The life of a child, from the imports to the end of its last call."""
     signal.signal(signal.SIGINT, _leave_it_to_the_supervisor)
     put_current_directory_first()
@@ -96,7 +98,7 @@ def run(options: ChildOptions, channel: Channel) -> ExitCode:
     hide_arguments(work.broker)
     contact = Contact(work.broker, settings=work.settings)
     take_over_consumer_failures(work.broker, contact.consumer_failed)
-    running = RunningCalls()
+    running = RunningCalls(table)
     # The first middleware hears of a call's start before all others and of its end after them.
     work.broker.add_middleware(running, before=next((type(each) for each in work.broker.middleware), None))
     if any(each.forks for each in work.broker.middleware):
@@ -109,6 +111,7 @@ def run(options: ChildOptions, channel: Channel) -> ExitCode:
     # Until here SIGTERM ends the process at once, as it should: nothing has been fetched.
     with SignalInbox([signal.SIGTERM], clock=time.monotonic) as inbox:
         worker = dramatiq.Worker(work.broker, queues=set(options.queues) or None, worker_threads=options.threads)
+        _let_the_supervisor_stand_in(work, channel, table)
         work.broker.emit_after("process_boot")
         worker.start()
         _require_event_loop(work.broker)
@@ -117,6 +120,24 @@ def run(options: ChildOptions, channel: Channel) -> ExitCode:
         _wait_for_the_end(inbox, channel)
         contact.stop()
         return _stop(worker, running, grace_s=options.grace_s)
+
+
+def _let_the_supervisor_stand_in(work: Work, channel: Channel, table: RunningTable) -> None:
+    """Tell it as whom this process takes calls, before there are any."""
+    broker = work.broker
+    if not isinstance(broker, ConnectedBroker):
+        return
+    broker.pulse = table.beat
+    channel.send(
+        Member(
+            address=broker.address,
+            namespace=broker.namespace,
+            consumer=broker.consumer_name,
+            queues=work.ready.queues,
+            lease_s=broker.lease_s,
+            timeout_s=work.settings.enqueue_timeout_s,
+        )
+    )
 
 
 def _wait_for_the_end(inbox: SignalInbox, channel: Channel) -> None:
@@ -130,6 +151,7 @@ def _wait_for_the_end(inbox: SignalInbox, channel: Channel) -> None:
 
 def _stop(worker: dramatiq.Worker, running: RunningCalls, *, grace_s: float) -> ExitCode:
     """Let the running calls end within the grace period, give back the others, and name what was cut off."""
+    running.stop()
     # The last resort if no supervisor is left to kill this process; it needs no interpreter lock.
     faulthandler.dump_traceback_later(grace_s + 2 * GIVE_BACK_S, exit=True)
     worker.stop(timeout=int(grace_s * 1000))
@@ -178,8 +200,9 @@ def _leave_it_to_the_supervisor(signum: int, frame: FrameType | None) -> None:
 def main() -> int:
     """Run one child with the options and the descriptor of the command line."""
     options = ChildOptions.from_json(sys.argv[1])
+    table = RunningTable.attach(int(sys.argv[3]), slots=options.threads)
     with Channel(socket.socket(fileno=int(sys.argv[2]))) as channel:
-        return run(options, channel)
+        return run(options, channel, table)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from types import TracebackType
 from typing import Any, Final, Self
@@ -71,8 +71,28 @@ class Refused:
     reason: str
 
 
-Message = Prepared | Ready | Refused
-_MESSAGES: Final[dict[str, type[Message]]] = {"prepared": Prepared, "ready": Ready, "refused": Refused}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """As whom the child takes calls from a broker that weighbridge made: enough for its supervisor to stand in for it.
+
+    ``address`` may hold a password: it goes over the socket pair alone.
+    """
+
+    address: str = field(repr=False)
+    namespace: str
+    consumer: str
+    queues: tuple[str, ...]
+    lease_s: float
+    timeout_s: float
+
+
+Message = Prepared | Member | Ready | Refused
+_MESSAGES: Final[dict[str, type[Message]]] = {
+    "prepared": Prepared,
+    "member": Member,
+    "ready": Ready,
+    "refused": Refused,
+}
 
 
 class Channel:

@@ -9,7 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import Final, Self
 
-from weighbridge.worker.control import Channel, ChildOptions, ExitCode, Message
+from weighbridge.worker.control import Channel, ChildOptions, ExitCode, Member, Message
+from weighbridge.worker.running_table import RunningTable
 
 CHILD_MODULE: Final = "weighbridge.worker.child"
 #: Dramatiq's own variable for how many messages of a queue a process holds; set by the user, it is left alone.
@@ -48,10 +49,20 @@ def _environment(options: ChildOptions) -> dict[str, str]:
 class ChildProcess:
     """A running child. ``number``: its place among its siblings; ``started_s``: on the supervisor's clock."""
 
-    def __init__(self, *, number: int, process: subprocess.Popen[bytes], channel: Channel, started_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        number: int,
+        process: subprocess.Popen[bytes],
+        channel: Channel,
+        table: RunningTable,
+        started_s: float,
+    ) -> None:
         self.number = number
         self.started_s = started_s
         self.channel = channel
+        self.table = table
+        self.member: Member | None = None
         self.ready = False
         self._process = process
 
@@ -62,21 +73,26 @@ class ChildProcess:
         :raises OSError: if the system gives no further process.
         """
         channel, theirs = Channel.pair()
+        table = RunningTable.create(slots=options.threads)
         with theirs:
             try:
                 process = subprocess.Popen(  # noqa: S603  # every word is ours
                     # -P: the current directory comes first for the user's modules, not for our own imports.
-                    [sys.executable, "-P", "-m", CHILD_MODULE, options.to_json(), str(theirs.fileno())],
+                    [
+                        *(sys.executable, "-P", "-m", CHILD_MODULE, options.to_json()),
+                        *(str(theirs.fileno()), str(table.fileno())),
+                    ],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[theirs.fileno(), table.fileno()],
                     env=_environment(options),
                     # Out of reach of the terminal's Ctrl-C, together with all the programs that tasks start.
                     start_new_session=True,
                 )
             except BaseException:
                 channel.close()
+                table.close()
                 raise
-        return cls(number=number, process=process, channel=channel, started_s=now_s)
+        return cls(number=number, process=process, channel=channel, table=table, started_s=now_s)
 
     @property
     def pid(self) -> int:
@@ -84,8 +100,10 @@ class ChildProcess:
         return self._process.pid
 
     def messages(self) -> list[Message]:
-        """What the child has said since the last time."""
-        return self.channel.receive()
+        """What the child has said since the last time; as whom it takes calls is kept in ``member``."""
+        messages = self.channel.receive()
+        self.member = next((each for each in messages if isinstance(each, Member)), self.member)
+        return messages
 
     def ending(self) -> Ending | None:
         """How it ended, and its remains are cleared away; ``None`` while it runs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import selectors
 import signal
@@ -15,7 +16,8 @@ from typing import Final, assert_never
 from weighbridge.errors import WorkerError
 from weighbridge.events import emit
 from weighbridge.worker.backoff import Backoff
-from weighbridge.worker.control import GIVE_BACK_S, ChildOptions, ExitCode, Prepared, Ready, Refused
+from weighbridge.worker.control import GIVE_BACK_S, ChildOptions, ExitCode, Member, Prepared, Ready, Refused
+from weighbridge.worker.guardian import Guardian
 from weighbridge.worker.process import ChildProcess, Ending
 from weighbridge.worker.signals import SignalInbox, StopSignals, Wish
 
@@ -99,6 +101,7 @@ class Supervisor:
             _Place(number=number, options=options, start_at_s=now_s) for number, options in enumerate(children, start=1)
         ]
         self._grace_s = max(options.grace_s for options in children)
+        self._guardian = Guardian(clock=clock)
         self._selector = selectors.DefaultSelector()
         self._stop_signals = StopSignals()
         self._kill_at_s: float | None = None
@@ -118,6 +121,7 @@ class Supervisor:
             while True:
                 self._start_due()
                 self._kill_overdue()
+                self._guardian.end_hung()
                 if self._stopping and not self._children():
                     break
                 self._wait()
@@ -127,6 +131,7 @@ class Supervisor:
                 for child in self._children():
                     self._listen(child)
                 self._bury()
+        self._guardian.close()
         if self._refusal is not None:
             raise WorkerError(reason=self._refusal)
         emit(logger, STOPPED, pid=os.getpid(), outcome=self._outcome.name.lower())
@@ -145,6 +150,8 @@ class Supervisor:
     def _wait(self) -> None:
         """Until a signal, a message, or the next deadline."""
         deadlines = [place.start_at_s for place in self._places if place.start_at_s is not None]
+        if self._guardian.next_look_s is not None:
+            deadlines.append(self._guardian.next_look_s)
         if self._kill_at_s is not None:
             deadlines.append(self._kill_at_s)
         self._selector.select(max(0.0, min(deadlines) - self._clock()) if deadlines else None)
@@ -161,17 +168,12 @@ class Supervisor:
             child = ChildProcess.start(place.options, number=place.number, now_s=self._clock())
         except OSError as error:  # out of processes, descriptors or memory: that may pass
             delay_s = self._start_later(place, lived_s=0.0)
-            emit(
-                logger,
-                NOT_STARTED,
-                level=logging.ERROR,
-                number=place.number,
-                problem=error,
-                again_in_s=delay_s,
-            )
+            number = place.number
+            emit(logger, NOT_STARTED, level=logging.ERROR, number=number, problem=error, again_in_s=delay_s)
             return
         place.start_at_s = None
         place.child = child
+        self._guardian.watch(child)
         self._selector.register(child.channel.fileno(), selectors.EVENT_READ)
 
     def _start_later(self, place: _Place, *, lived_s: float) -> float:
@@ -186,6 +188,8 @@ class Supervisor:
             match message:
                 case Prepared():
                     self._announce()
+                case Member():
+                    pass  # the child keeps it for the guardian
                 case Ready():
                     child.ready = True
                     emit(
@@ -220,10 +224,13 @@ class Supervisor:
                 self._selector.unregister(child.channel.fileno())
             child.channel.close()
             place.child = None
+            crashed = self._guardian.bury(child, ending, stopping=self._stopping)
             if self._stopping:
                 self._note_end(child, ending)
             else:
-                delay_s = self._start_later(place, lived_s=self._clock() - child.started_s)
+                # A call that ends its process is run three times at most: no cause to keep the others waiting.
+                lived_s = math.inf if crashed else self._clock() - child.started_s
+                delay_s = self._start_later(place, lived_s=lived_s)
                 emit(
                     logger,
                     DIED,
@@ -254,13 +261,8 @@ class Supervisor:
     def _obey(self, signum: signal.Signals, heard_s: float) -> None:
         match self._stop_signals.heard(heard_s):
             case Wish.STOP:
-                emit(
-                    logger,
-                    STOPPING,
-                    signal=signum.name,
-                    processes=len(self._children()),
-                    grace_s=self._grace_s,
-                )
+                count = len(self._children())
+                emit(logger, STOPPING, signal=signum.name, processes=count, grace_s=self._grace_s)
                 self._stop()
             case Wish.IGNORE:
                 pass  # the same wish, heard twice: Ctrl-C and systemd signal whole groups

@@ -120,7 +120,12 @@ def _decoding(spec: TaskSpec, *, keeps_result: bool) -> Callable[..., Any]:
         @functools.wraps(func)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             values, named = spec.codec.decode(args, kwargs)
-            result = await func(*values, **named)
+            try:
+                result = await func(*values, **named)
+            except (SystemExit, KeyboardInterrupt) as error:
+                # On a thread of its own a sync run fails by these as by any other. Here they would end the event
+                # loop's thread, and with it each async run, and leave this run's thread waiting.
+                raise RuntimeError(f"the task raised {type(error).__name__}") from error
             return result if keeps_result else None
 
         return run_async

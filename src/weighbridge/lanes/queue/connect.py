@@ -20,7 +20,7 @@ from weighbridge.lanes.queue.middleware import default_middleware
 from weighbridge.lanes.queue.primary import LeavingConnection, LeavingSSLConnection, Place, cluster_client
 from weighbridge.lanes.queue.signals import SparingSignals
 from weighbridge.lanes.queue.streams import StreamsBroker
-from weighbridge.settings import BROKER_SCHEMES
+from weighbridge.settings import BROKER_SCHEMES, DEFAULT_LEASE_S
 
 SETTING: Final = "broker_url"
 #: The share of the time-out that one attempt to write gets, so that three fit in: 150 ms of 0.5 s.
@@ -36,14 +36,22 @@ _SPECIAL: Final = "write / # ? @ : in a password as %2F %23 %3F %40 %3A"
 
 
 class ConnectedBroker(SparingSignals, StreamsBroker):
-    """The broker for a Redis address."""
+    """The broker for a Redis address.
+
+    ``address`` is what it was made from, with the password; it never goes into a log or a command line.
+    """
+
+    def __init__(self, *, address: str, **options: Any) -> None:
+        self.address = address
+        super().__init__(**options)
 
 
-def connect(broker_url: str, *, namespace: str, timeout_s: float) -> dramatiq.Broker:
+def connect(broker_url: str, *, namespace: str, timeout_s: float, lease_s: float = DEFAULT_LEASE_S) -> dramatiq.Broker:
     """A broker for ``redis://``, ``rediss://``, ``unix://`` (our own, over Redis Streams), ``amqp(s)://``.
 
     Nothing is sent: whether the broker is there shows at the first exchange. ``timeout_s`` bounds each
-    exchange, in seconds.
+    exchange, in seconds. A worker that is silent for ``lease_s`` seconds loses its calls to others (not with
+    ``amqp(s)://``).
 
     :raises SettingsError: if the address cannot be read. Its password is never shown.
     :raises BrokerError: if the address needs what is not installed.
@@ -57,7 +65,12 @@ def connect(broker_url: str, *, namespace: str, timeout_s: float) -> dramatiq.Br
     own = _own_options(parts, several=len(_each_place(broker_url)) > 1)
     client = _client(broker_url, own, timeout_s=timeout_s, namespace=namespace)
     return ConnectedBroker(
-        client=client, namespace=namespace, middleware=default_middleware(), replicas=int(own.get("replicas", "0"))
+        address=broker_url,
+        client=client,
+        namespace=namespace,
+        middleware=default_middleware(),
+        replicas=int(own.get("replicas", "0")),
+        lease_s=lease_s,
     )
 
 

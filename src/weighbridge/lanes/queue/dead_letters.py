@@ -43,6 +43,8 @@ class DeadReason(StrEnum):
     """The worker has no task of its name: most often, workers older than the web processes."""
     UNDECODABLE = "undecodable"
     """It is no message."""
+    CRASHED = "crashed"
+    """Each of its runs ended with its worker process, the last one while nothing else ran in that process."""
     WRONG_QUEUE = "wrong_queue"
     """It names another queue than the one in which it lay."""
 
@@ -152,6 +154,18 @@ def letter_for(message: StreamMessage, *, ttl_s: float) -> Letter:
     }
     if trace is not None:
         fields["traceback"] = _storable(str(trace)[-TRACEBACK_LIMIT:])
+    return Letter(id=message.message_id, fields=fields, ttl_ms=int(ttl_s * 1000))
+
+
+def crashed_letter(message: StreamMessage, *, crashes: int, ttl_s: float) -> Letter:
+    """The dead letter for a message whose runs end their worker process."""
+    fields: dict[str, str | bytes | int] = {
+        "reason": DeadReason.CRASHED,
+        "error": f"its worker process died in {crashes} runs, in the last one while nothing else ran in it",
+        "attempts": message.attempt + crashes,
+        "task": message.actor_name,
+        "body": message.body,
+    }
     return Letter(id=message.message_id, fields=fields, ttl_ms=int(ttl_s * 1000))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,11 +58,15 @@ class Keeper(threading.Thread):
 
     A lease runs on the server's clock and is renewed every third of its life. Delayed messages are moved when they
     are due: by the server's clock too, a few milliseconds late; this thread only asks at the right moment.
+
+    ``pulse`` is called in each round, at least every third of a lease, whether or not the server answers: it tells
+    whoever watches this process that the interpreter runs.
     """
 
-    def __init__(self, *, lease_s: float) -> None:
+    def __init__(self, *, lease_s: float, pulse: Callable[[], None] | None = None) -> None:
         super().__init__(name="weighbridge-queue-keeper", daemon=True)
         self._renew_every_s = lease_s / 3
+        self._pulse = pulse
         self._changed = threading.Condition()
         self._watched: dict[str, _Watched] = {}
         self._stopped = False
@@ -93,6 +98,8 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         """Do what is due, and wait for what comes next."""
         while True:
+            if self._pulse is not None:
+                self._pulse()
             with self._changed:
                 if self._stopped:
                     return
@@ -142,13 +149,15 @@ class Keeper(threading.Thread):
         held = watched.leases.ids()
         if not held:
             return
+        asked_s = time.monotonic()
         lost = set(watched.leases.queue.renew(held))
         # An entry that a thread settles in these milliseconds is gone from the server, and not lost.
         lost = {entry_id for entry_id in lost if entry_id in watched.leases}
         lost = {entry_id for entry_id in lost if not watched.leases.is_settling(entry_id)}
+        watched.leases.renewed(held, lost=lost, at_s=asked_s)
         for entry_id in lost - watched.lost:
-            # Another worker runs it again. The run here goes on: its failure will change nothing, its
-            # success ends the call.
+            # Another worker runs it again. A run here goes on: its failure will change nothing, its success ends the
+            # call. What has not started here will not.
             emit(
                 logger,
                 LEASE_LOST,

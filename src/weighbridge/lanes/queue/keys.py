@@ -12,6 +12,7 @@ key                                 type        life
 ``<ns>:{<queue>}:wake``             string      stays: there while an entry that wakes a reader is under way
 ``<ns>:{<queue>}:mark:<id>:<n>``    string      TTL: the n-th attempt of a message was written; with an entry's id
                                                 (``entry-…``): the n-th message that follows from its end was
+``<ns>:{<queue>}:crashes``          hash        TTL: how often worker processes have died while they ran an entry
 ``<ns>:{<queue>}:dead``             sorted set  TTL: ids of dead letters by the time of their death (ms)
 ``<ns>:{<queue>}:letter:<id>``      hash        TTL: one dead letter
 ==================================  ==========  ===============================================================
@@ -30,6 +31,13 @@ from weighbridge.errors import QueueNameError
 MARKER_TTL_S: Final = 120.0
 #: The consumer group: all workers of a queue share its messages.
 GROUP: Final = "workers"
+#: The member of the group to whom the entries of a worker that is known to be dead are given: anybody may take them
+#: at once, and their crashes are counted. No worker's name has parentheses.
+ORPHANS: Final = "(orphans)"
+#: Milliseconds since the last sign of life of what orphans hold: longer than any lease.
+ORPHANED_MS: Final = 86_400_000
+#: Seconds for which crashes are remembered after the last one in a queue.
+CRASHES_TTL_S: Final = 7 * 86_400
 #: Ends of the keys that have no TTL. Their number is bounded by the number of queues.
 LASTING: Final = ("queues", "stream", "delayed", "wake")
 #: Dramatiq's alphabet for queue names. Braces, above all, would move the hash tag.
@@ -69,6 +77,11 @@ class QueueKeys:
     def wake(self) -> str:
         """Says that an entry in the stream is on its way to wake a reader."""
         return f"{self.namespace}:{{{self.queue}}}:wake"
+
+    @property
+    def crashes(self) -> str:
+        """How often worker processes have died while they ran an entry, and which entries run alone."""
+        return f"{self.namespace}:{{{self.queue}}}:crashes"
 
     @property
     def dead(self) -> str:

@@ -7,16 +7,20 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from weighbridge.lanes.queue.solo import Solo
 from weighbridge.lanes.queue.stream_message import Entry, StreamMessage
 from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
 
 
 @dataclass(slots=True, kw_only=True)
 class _Lease:
+    confirmed_s: float
     message_id: str | None = None
     follow_ups: list[Write] = field(default_factory=list)
     settling: bool = False
     refused: bool = False
+    lost: bool = False
+    forsaken: bool = False
 
 
 class Leases:
@@ -26,8 +30,9 @@ class Leases:
     fetched; so the leases belong to the broker.
     """
 
-    def __init__(self, queue: StreamQueue) -> None:
+    def __init__(self, queue: StreamQueue, *, solo: Solo | None = None) -> None:
         self.queue = queue
+        self._solo = Solo() if solo is None else solo
         #: Before this time (monotonic seconds) nothing is taken over from others: see :meth:`trouble`.
         self.no_claims_before_s = 0.0
         self._held: dict[str, _Lease] = {}
@@ -44,11 +49,53 @@ class Leases:
         with self._settled:
             return list(self._held)
 
-    def take(self, entries: Iterable[Entry]) -> None:
-        """These entries are held from now on."""
+    def take(self, entries: Iterable[Entry], *, at_s: float) -> None:
+        """These entries are held from now on, by an answer that was asked for at ``at_s`` (monotonic seconds)."""
         with self._settled:
             for entry in entries:
-                self._held.setdefault(entry.id, _Lease())
+                self._held.setdefault(entry.id, _Lease(confirmed_s=at_s))
+
+    def renewed(self, entry_ids: Iterable[str], *, lost: Iterable[str], at_s: float) -> None:
+        """The server was asked at ``at_s`` to renew these, and has said which of them are lost."""
+        lost = set(lost)
+        with self._settled:
+            for entry_id in entry_ids:
+                lease = self._held.get(entry_id)
+                if lease is None:
+                    continue
+                lease.lost = entry_id in lost
+                if not lease.lost:
+                    lease.confirmed_s = at_s
+
+    def is_sure(self, entry_id: str, *, within_s: float) -> bool:
+        """Whether the lease is certainly this process's: the server has confirmed it in the last ``within_s`` seconds.
+
+        If that is longer ago (the process was stopped, or a task held the interpreter) the server is asked, and the
+        lease renewed. :raises redis.RedisError: if it does not answer.
+        """
+        with self._settled:
+            lease = self._held.get(entry_id)
+            if lease is None:
+                return False
+            now_s = time.monotonic()
+            if not lease.lost and now_s - lease.confirmed_s <= within_s:
+                return True
+        lost = self.queue.renew([entry_id])
+        self.renewed([entry_id], lost=lost, at_s=now_s)
+        return not lost
+
+    def forsake(self, entry_id: str) -> None:
+        """It is not run here, and its end here is not the server's business: another worker has it, or will."""
+        with self._settled:
+            lease = self._held.get(entry_id)
+            if lease is not None:
+                lease.forsaken = True
+
+    def is_forsaken(self, entry_id: str) -> bool:
+        """Whether :meth:`forsake` was said of it."""
+        with self._settled:
+            lease = self._held.get(entry_id)
+            return lease is not None and lease.forsaken
 
     def name(self, entry_id: str, *, message_id: str) -> None:
         """The entry turned out to be this message."""
@@ -59,10 +106,12 @@ class Leases:
 
     def release(self, entry_ids: Iterable[str]) -> None:
         """These entries are not held any more; wakes the consumer if it was at its limit."""
+        entry_ids = list(entry_ids)
         with self._settled:
             for entry_id in entry_ids:
                 self._held.pop(entry_id, None)
             self._settled.notify_all()
+        self._solo.leave((self.queue.name, entry_id) for entry_id in entry_ids)
 
     def add_follow_up(self, message: object, write: Write, *, message_id: str) -> bool:
         """Keep what is to be written when the message that is held under this id is settled.

@@ -12,15 +12,19 @@ from dramatiq.middleware import (
     AsyncIO,
     CurrentMessage,
     Retries,
+    SkipMessage,
     TimeLimit,
 )
 
 from weighbridge.events import emit
 from weighbridge.lanes.queue.failure import is_brokers
+from weighbridge.lanes.queue.stream_message import StreamMessage
+from weighbridge.lanes.queue.streams import StreamsBroker
 from weighbridge.task import DEFAULT_QUEUE_RETRIES
 
 logger: Final = logging.getLogger("weighbridge.queue")
 
+NOT_STARTED: Final = "queue.not_started"
 RETRY_WAITS: Final = "queue.retry_waits"
 RETRY_REFUSED: Final = "queue.retry_refused"
 
@@ -96,6 +100,25 @@ class PersistentRetries(Retries):
             time.sleep(self._pause_s)
 
 
+class LeaseFence(dramatiq.Middleware):
+    """Starts no run of a message whose lease may have been lost: it runs elsewhere, or is fetched again."""
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """Skip a message that this process does not hold any more. Its end here changes nothing."""
+        if not isinstance(message, StreamMessage) or not isinstance(broker, StreamsBroker):
+            return
+        if not broker.may_start(message):
+            emit(
+                logger,
+                NOT_STARTED,
+                level=logging.WARNING,
+                queue=message.queue_name,
+                task=message.actor_name,
+                call_id=message.message_id,
+            )
+            raise SkipMessage("another worker has it by now")
+
+
 def default_middleware() -> list[dramatiq.Middleware]:
     """The middleware of a broker that weighbridge makes from an address, each chosen for a reason.
 
@@ -104,6 +127,7 @@ def default_middleware() -> list[dramatiq.Middleware]:
     """
     return [
         PersistentRetries(),
+        LeaseFence(),
         AgeLimit(),  # options(expires_s=…)
         TimeLimit(time_limit=TIME_LIMIT_MS, interval=TIME_LIMIT_INTERVAL_MS),
         CurrentMessage(),

@@ -16,6 +16,8 @@ from typing import Final
 import redis
 from redis.commands.core import Script
 
+from weighbridge.lanes.queue.lease_scripts import ALONE, CLAIM, DISOWN, OWNS, RENEW, REQUEUE, RETIRE
+
 _CLOCK: Final = """
 local function now_ms()
   local t = redis.call('TIME')
@@ -56,17 +58,6 @@ local function write_once(mark, ttl, stream, delayed, wake, body, delay, watch)
 end
 """
 )
-
-_OWNS: Final = """
-local function owns(stream, group, consumer, id)
-  local pending = redis.pcall('XPENDING', stream, group, id, id, 1, consumer)
-  if pending.err then
-    if string.find(pending.err, 'NOGROUP', 1, true) then return false end
-    error(pending.err, 0)
-  end
-  return #pending > 0
-end
-"""
 
 # KEYS: stream, delayed, wake of each queue; then a mark for each message.
 # ARGV: number of queues, watch ms, TTL of marks ms; then for each message: queue (from 1), delay ms, body.
@@ -113,7 +104,7 @@ return {#due, first[2], string.format('%.0f', math.max(0, tonumber(first[2]) - n
 """
 )
 
-# KEYS: stream, delayed, wake; a mark for each follow-up; then, for a dead letter: dead, letter.
+# KEYS: stream, delayed, wake, crashes; a mark for each follow-up; then, for a dead letter: dead, letter.
 # ARGV: group, consumer, entry, TTL of marks ms, number of follow-ups; for each: delay ms, body; then, for a dead
 # letter: its id, its TTL ms, fields and values.
 # Gives 1, or 0 if the entry is not this consumer's any more: then nothing was written, and the entry was taken away
@@ -122,19 +113,19 @@ return {#due, first[2], string.format('%.0f', math.max(0, tonumber(first[2]) - n
 _FINISH: Final = (
     _CLOCK
     + _WRITE_ONCE
-    + _OWNS
+    + OWNS
     + """
 local held = owns(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
 if not held and #ARGV > 5 then return 0 end
 local follow_ups, rest = tonumber(ARGV[5]), 6
 for i = 1, follow_ups do
-  write_once(KEYS[3 + i], ARGV[4], KEYS[1], KEYS[2], KEYS[3], ARGV[rest + 1], tonumber(ARGV[rest]), 0)
+  write_once(KEYS[4 + i], ARGV[4], KEYS[1], KEYS[2], KEYS[3], ARGV[rest + 1], tonumber(ARGV[rest]), 0)
   rest = rest + 2
 end
 if #ARGV > rest then
   local id, ttl, now = ARGV[rest], tonumber(ARGV[rest + 1]), now_ms()
   local died = string.format('%.0f', now)
-  local dead, letter = KEYS[4 + follow_ups], KEYS[5 + follow_ups]
+  local dead, letter = KEYS[5 + follow_ups], KEYS[6 + follow_ups]
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', string.format('%.0f', now - ttl))
   redis.call('ZADD', dead, died, id)
   redis.call('PEXPIRE', dead, ttl)
@@ -144,71 +135,22 @@ if #ARGV > rest then
 end
 redis.call('XDEL', KEYS[1], ARGV[3])
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+redis.pcall('HDEL', KEYS[4], ARGV[3], 'alone:' .. ARGV[3])  -- left there, it would end with the hash's time to live
 return held and 1 or 0
 """
 )
 
-# KEYS: stream. ARGV: group, consumer, entries. Gives the entries that are not this consumer's any more.
-_RENEW: Final = (
-    _OWNS
-    + """
-local claim, lost = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}, {}
-for i = 3, #ARGV do
-  local list = owns(KEYS[1], ARGV[1], ARGV[2], ARGV[i]) and claim or lost
-  list[#list + 1] = ARGV[i]
-end
-if #claim > 5 then
-  claim[#claim + 1] = 'JUSTID'
-  redis.call(unpack(claim))
-end
-return lost
-"""
-)
-
-# KEYS: stream. ARGV: group, consumer, entries. Puts those that are this consumer's back at the end of the queue.
-_REQUEUE: Final = (
-    _OWNS
-    + """
-local back = 0
-for i = 3, #ARGV do
-  if owns(KEYS[1], ARGV[1], ARGV[2], ARGV[i]) then
-    local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
-    if entry then
-      redis.call('XADD', KEYS[1], '*', unpack(entry[2]))
-      back = back + 1
-    end
-    redis.call('XDEL', KEYS[1], ARGV[i])
-    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-  end
-end
-return back
-"""
-)
-
-# KEYS: stream. ARGV: group, consumer or '' for all, idle ms.
-# Removes consumers that hold nothing: in one step, since removing one that holds entries would lose them.
-_RETIRE: Final = """
-local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
-if consumers.err then return 0 end
-local removed = 0
-for _, pairs_ in ipairs(consumers) do
-  local one = {}
-  for i = 1, #pairs_, 2 do one[pairs_[i]] = pairs_[i + 1] end
-  if (ARGV[2] == '' or one.name == ARGV[2]) and one.pending == 0 and one.idle >= tonumber(ARGV[3]) then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], one.name)
-    removed = removed + 1
-  end
-end
-return removed
-"""
-
-# KEYS: stream, delayed, wake. ARGV: group. Gives the number of messages that could be fetched now.
+# KEYS: stream, delayed, wake. ARGV: group, the orphans' name. Gives the number of messages that could be fetched now.
 _WAITING: Final = (
     _CLOCK
     + """
 local waiting = redis.call('XLEN', KEYS[1]) - redis.call('EXISTS', KEYS[3])
 local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
-if not pending.err then waiting = waiting - pending[1] end
+if not pending.err and pending[1] > 0 then
+  for _, consumer in ipairs(pending[4]) do
+    if consumer[1] ~= ARGV[2] then waiting = waiting - tonumber(consumer[2]) end
+  end
+end
 return math.max(0, waiting) + redis.call('ZCOUNT', KEYS[2], '-inf', string.format('%.0f', now_ms()))
 """
 )
@@ -235,8 +177,11 @@ class Scripts:
         self.probe = registered(_PROBE)
         self.promote = registered(_PROMOTE)
         self.finish = registered(_FINISH)
-        self.renew = registered(_RENEW)
-        self.requeue = registered(_REQUEUE)
-        self.retire = registered(_RETIRE)
+        self.renew = registered(RENEW)
+        self.requeue = registered(REQUEUE)
+        self.retire = registered(RETIRE)
+        self.claim = registered(CLAIM)
+        self.disown = registered(DISOWN)
+        self.alone = registered(ALONE)
         self.waiting = registered(_WAITING)
         self.revive = registered(_REVIVE)

@@ -14,16 +14,18 @@ import redis
 from dramatiq.errors import ConnectionClosed
 
 from weighbridge.events import emit
-from weighbridge.lanes.queue.dead_letters import letter_for, undecodable_letter, wrong_queue_letter
+from weighbridge.lanes.queue.dead_letters import crashed_letter, letter_for, undecodable_letter, wrong_queue_letter
 from weighbridge.lanes.queue.keeper import LEASE_LOST, Keeper
 from weighbridge.lanes.queue.leases import Leases
 from weighbridge.lanes.queue.patient_client import PatientClient
+from weighbridge.lanes.queue.solo import Admission, Solo
 from weighbridge.lanes.queue.stream_message import Entry, StreamMessage, UnreadableError, read_message
 from weighbridge.lanes.queue.stream_queue import Letter, is_group_missing
 
 logger: Final = logging.getLogger("weighbridge.queue")
 
 TAKEN_OVER: Final = "queue.taken_over"
+RUNS_ALONE: Final = "queue.runs_alone"
 DEAD_LETTER: Final = "queue.dead_letter"
 END_REFUSED: Final = "queue.end_refused"
 
@@ -37,32 +39,55 @@ class StreamConsumer(dramatiq.Consumer):
     """
 
     def __init__(
-        self, *, leases: Leases, keeper: Keeper, reader: PatientClient, prefetch: int, lease_s: float, dead_ttl_s: float
+        self,
+        *,
+        leases: Leases,
+        keeper: Keeper,
+        solo: Solo,
+        reader: PatientClient,
+        prefetch: int,
+        lease_s: float,
+        dead_ttl_s: float,
     ) -> None:
         self._leases = leases
         self._queue = leases.queue
         self._keeper = keeper
+        self._solo = solo
         self._reader = reader
         self._prefetch = prefetch
         self._lease_s = lease_s
         self._dead_ttl_s = dead_ttl_s
         self._fetched: deque[Entry] = deque()
+        self._aside: deque[Entry] = deque()
         self._recovered = False
         self._broken = False
-        self._claim_at_s = 0.0
+        # After an outage a new consumer may come before others have renewed their leases. Orphans it takes at once.
+        self._claim_at_s = time.monotonic() + lease_s / 5
+        self._claim_orphans_at_s = 0.0
 
     def __next__(self) -> dramatiq.MessageProxy | None:
         """The next message, or ``None`` if none came within the time-out or no more may be held."""
         deadline_s = time.monotonic() + self._reader.block_s
         with self._server_errors_translated():
             while True:
+                self._fetched.extendleft(reversed(self._aside))
+                self._aside.clear()
                 while self._fetched:
-                    message = self._opened(self._fetched.popleft())
+                    admission = self._admission(self._fetched[0], timeout_s=max(0.0, deadline_s - time.monotonic()))
+                    if admission is Admission.CLOSED:
+                        self._give_back_ordinary()
+                        return None
+                    entry = self._fetched.popleft()
+                    if admission is Admission.LATER:
+                        self._aside.append(entry)
+                        continue
+                    message = self._opened(entry)
                     if message is not None:
                         return message
                 left_s = deadline_s - time.monotonic()
-                if left_s <= 0:
+                if left_s <= 0 or not self._solo.wait_until_open(timeout_s=left_s):
                     return None
+                left_s = deadline_s - time.monotonic()
                 room = self._leases.wait_for_room(self._prefetch, timeout_s=left_s)
                 if room:
                     self._fetch(room, within_s=left_s)
@@ -82,8 +107,9 @@ class StreamConsumer(dramatiq.Consumer):
 
     def close(self) -> None:
         """Give back what was fetched and not handed to the worker, and leave the group if nothing is held."""
-        fetched = [entry.id for entry in self._fetched]
+        fetched = [entry.id for entry in (*self._fetched, *self._aside)]
         self._fetched.clear()
+        self._aside.clear()
         try:
             if self._broken:  # the next consumer recovers them, or another worker takes them over
                 self._leases.release(fetched)
@@ -109,16 +135,13 @@ class StreamConsumer(dramatiq.Consumer):
         try:
             if not self._recovered:
                 self._recover()
-            now_s = time.monotonic()
-            self._claim_at_s = max(self._claim_at_s, self._leases.no_claims_before_s)
-            if self._claim_at_s <= now_s:
-                self._claim(room)
-                self._claim_at_s = now_s + self._lease_s / 5
+            self._claim(room)
             if self._fetched:
                 return
-            until_claim_s = max(0.0, self._claim_at_s - now_s)
+            until_claim_s = max(0.0, self._claim_at_s - time.monotonic())
+            asked_s = time.monotonic()
             entries = self._queue.read(self._reader.client, count=room, block_s=min(within_s, until_claim_s))
-            self._keep(entry for entry in entries if entry.id not in self._leases)
+            self._keep([entry for entry in entries if entry.id not in self._leases], at_s=asked_s)
         except redis.ResponseError as error:
             if not is_group_missing(error):
                 raise
@@ -130,21 +153,41 @@ class StreamConsumer(dramatiq.Consumer):
         What is held is asked for first: an entry that a thread settles meanwhile is not in the server's answer.
         """
         held = set(self._leases.ids())
-        self._keep(entry for entry in self._queue.unfinished() if entry.id not in held)
+        asked_s = time.monotonic()
+        self._keep([entry for entry in self._queue.unfinished() if entry.id not in held], at_s=asked_s)
         self._recovered = True
 
     def _claim(self, room: int) -> None:
-        """Take over what no living worker holds any more."""
+        """Take over what no living worker holds any more, if it is time to look for that."""
+        now_s = time.monotonic()
+        self._claim_at_s = max(self._claim_at_s, self._leases.no_claims_before_s)
+        if now_s < min(self._claim_at_s, self._claim_orphans_at_s):
+            return
+        orphans_only = now_s < self._claim_at_s
         held = set(self._leases.ids())  # first, as in _recover
-        entries = [entry for entry in self._queue.claim(count=room, idle_s=self._lease_s) if entry.id not in held]
+        claimed = self._queue.claim(count=room, idle_s=self._lease_s, orphans_only=orphans_only)
+        self._claim_orphans_at_s = now_s + self._lease_s / 5
+        if not orphans_only:
+            self._claim_at_s = now_s + self._lease_s / 5
+        entries = [entry for entry in claimed if entry.id not in held]
         if entries:
             emit(logger, TAKEN_OVER, level=logging.WARNING, queue=self._queue.name, entries=len(entries))
-            self._keep(entries)
+            self._keep(entries, at_s=now_s)
 
-    def _keep(self, entries: Iterable[Entry]) -> None:
-        entries = list(entries)
-        self._leases.take(entries)
+    def _keep(self, entries: list[Entry], *, at_s: float) -> None:
+        self._leases.take(entries, at_s=at_s)
         self._fetched += entries
+
+    def _admission(self, entry: Entry, *, timeout_s: float) -> Admission:
+        key = (self._queue.name, entry.id)
+        admit = self._solo.admit_alone if entry.is_suspect else self._solo.admit
+        return admit(key, timeout_s=timeout_s)
+
+    def _give_back_ordinary(self) -> None:
+        """A suspect runs alone here, and that may take long: what is no suspect is for other processes."""
+        ordinary = [entry for entry in self._fetched if not entry.is_suspect]
+        self._fetched = deque(entry for entry in self._fetched if entry.is_suspect)
+        self._give_back([entry.id for entry in ordinary])
 
     def _opened(self, entry: Entry) -> StreamMessage | None:
         """The message of an entry; ``None`` if there is none for the worker, which is then settled here."""
@@ -158,6 +201,7 @@ class StreamConsumer(dramatiq.Consumer):
         if entry.wakes or entry.gone:
             if entry.wakes:
                 self._keeper.look(self._queue.name)
+                self._claim_orphans_at_s = 0.0  # orphans wake a reader too
             self._end(entry.id, letter=None)
             return None
         try:
@@ -169,10 +213,29 @@ class StreamConsumer(dramatiq.Consumer):
             # Dramatiq's worker looks for the consumer of that queue when the run is over, and would lose a thread.
             self._bury(entry.id, wrong_queue_letter(message, queue=self._queue.name, ttl_s=self._dead_ttl_s))
             return None
+        if entry.condemned:
+            self._bury(entry.id, crashed_letter(message, crashes=entry.crashes, ttl_s=self._dead_ttl_s))
+            return None
+        if entry.is_suspect:
+            if not self._queue.mark_alone(entry.id):
+                self._leases.release([entry.id])
+                return None
+            emit(
+                logger,
+                RUNS_ALONE,
+                level=logging.WARNING,
+                queue=self._queue.name,
+                task=message.actor_name,
+                call_id=message.message_id,
+                crashes=entry.crashes,
+            )
         self._leases.name(entry.id, message_id=message.message_id)
         return message
 
     def _settle(self, message: StreamMessage, *, letter: Letter | None) -> None:
+        if self._leases.is_forsaken(message.entry_id):
+            self._leases.release([message.entry_id])
+            return
         with self._server_errors_translated():
             if letter is None:
                 self._end(message.entry_id, letter=None)

@@ -12,14 +12,33 @@ from dramatiq.errors import DecodeError
 #: Options that harm Dramatiq's worker: with a time in ``eta`` it holds a message back in this process's memory, and
 #: ``throws`` can only be a class, which no message can carry, and costs a thread if it is something else.
 _NEVER_FROM_OUTSIDE: Final = ("eta", "throws")
+#: Deaths of a worker process after which a message that it ran is suspected of being the cause.
+SUSPECT_AFTER: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry of a stream, as the server gave it."""
+    """One entry of a stream, as the server gave it.
+
+    ``counted_crashes`` says how often a worker process has died while it ran this entry; ``condemned``, that it ran
+    alone when the last one did.
+    """
 
     id: str
     fields: Mapping[bytes, bytes]
+    counted_crashes: int = 0
+    condemned: bool = False
+
+    @property
+    def crashes(self) -> int:
+        """How often a worker process has died while it ran this message, as this entry or before it was given back."""
+        carried = self.fields.get(b"c", b"")
+        return self.counted_crashes + (int(carried) if carried.isdigit() else 0)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is run alone: then it is known who killed the process, if it dies again."""
+        return self.crashes >= SUSPECT_AFTER and not self.condemned
 
     @property
     def body(self) -> bytes:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import redis
 
-from weighbridge.lanes.queue.keys import GROUP, MARKER_TTL_S, QueueKeys, queues_key
+from weighbridge.lanes.queue.keys import (
+    CRASHES_TTL_S,
+    GROUP,
+    MARKER_TTL_S,
+    ORPHANED_MS,
+    ORPHANS,
+    QueueKeys,
+    queues_key,
+)
 from weighbridge.lanes.queue.scripts import Scripts
 from weighbridge.lanes.queue.stream_message import Entry
 
@@ -16,6 +24,7 @@ from weighbridge.lanes.queue.stream_message import Entry
 PROMOTED_AT_ONCE: Final = 200
 #: Entries that one command of a page-wise reading asks for.
 PAGE: Final = 100
+CRASHES_TTL_MS: Final = CRASHES_TTL_S * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,23 +87,42 @@ class StreamQueue:
         while True:
             page = _entries_of(self._client.xreadgroup(GROUP, self.consumer, {self.keys.stream: last}, count=PAGE))
             if not page:
-                return found
+                return self._with_crashes(found)
             found += page
             last = page[-1].id
 
-    def claim(self, *, count: int, idle_s: float) -> list[Entry]:
-        """Take over at most ``count`` entries whose lease was not renewed for ``idle_s`` seconds."""
-        found: list[Entry] = []
-        start = "0-0"
-        while len(found) < count:
-            reply: Any = self._client.xautoclaim(
-                self.keys.stream, GROUP, self.consumer, int(idle_s * 1000), start, count=count - len(found)
-            )
-            found += _entries(reply[1])
-            start = _text(reply[0])
-            if start == "0-0":
-                break
-        return found
+    def claim(self, *, count: int, idle_s: float, orphans_only: bool = False) -> list[Entry]:
+        """Take over at most ``count`` entries whose lease was not renewed for ``idle_s`` seconds.
+
+        With ``orphans_only``, only those of workers that are known to be dead.
+        """
+        args: list[str | int] = [
+            GROUP,
+            self.consumer,
+            int(idle_s * 1000),
+            count,
+            CRASHES_TTL_MS,
+            ORPHANS,
+            int(orphans_only),
+        ]
+        reply = self._scripts.claim([self.keys.stream, self.keys.crashes], args)
+        return [
+            Entry(id=_text(entry_id), fields=_pairs(fields), counted_crashes=int(crashes), condemned=bool(alone))
+            for entry_id, fields, crashes, alone in reply
+        ]
+
+    def disown(self, crashed: Sequence[str]) -> int:
+        """This consumer's process has died: any worker may take its entries at once; how many there were.
+
+        ``crashed`` are those that it was running, and whose crashes are one more from now on.
+        """
+        keys = [self.keys.stream, self.keys.crashes, self.keys.wake]
+        return int(self._scripts.disown(keys, [GROUP, self.consumer, ORPHANS, ORPHANED_MS, CRASHES_TTL_MS, *crashed]))
+
+    def mark_alone(self, entry_id: str) -> bool:
+        """This entry is about to run alone in this consumer's process; ``False`` if it is not this consumer's."""
+        args: list[str | int] = [GROUP, self.consumer, entry_id, CRASHES_TTL_MS]
+        return bool(self._scripts.alone([self.keys.stream, self.keys.crashes], args))
 
     def finish(self, entry_id: str, *, follow_ups: Sequence[Write] = (), letter: Letter | None = None) -> bool:
         """Take a done entry away, and write what follows from it, in one step.
@@ -102,7 +130,7 @@ class StreamQueue:
         ``False`` if this consumer does not hold the entry any more. Then nothing is written; an entry from which
         something would follow is left to whoever holds it, and one from which nothing does is taken away from them.
         """
-        keys = list(self._set_keys)
+        keys = [*self._set_keys, self.keys.crashes]
         args: list[str | bytes | int] = [GROUP, self.consumer, entry_id, int(MARKER_TTL_S * 1000), len(follow_ups)]
         for number, write in enumerate(follow_ups):
             keys.append(self.keys.follow_up_mark(entry_id, number))
@@ -124,7 +152,7 @@ class StreamQueue:
 
     def requeue(self, entry_ids: Sequence[str]) -> int:
         """Put entries that this consumer holds back at the end of the queue; how many there were."""
-        return int(self._scripts.requeue([self.keys.stream], [GROUP, self.consumer, *entry_ids]))
+        return int(self._scripts.requeue([self.keys.stream, self.keys.crashes], [GROUP, self.consumer, *entry_ids]))
 
     def delayed_before(self, score: str | None) -> int:
         """How many delayed messages are due before ``score``; ``None``: how many there are."""
@@ -141,7 +169,7 @@ class StreamQueue:
 
     def waiting(self) -> int:
         """Messages that no worker holds and that could be fetched now."""
-        return int(self._scripts.waiting(self._set_keys, [GROUP]))
+        return int(self._scripts.waiting(self._set_keys, [GROUP, ORPHANS]))
 
     def unsettled(self) -> int:
         """Messages that wait, are delayed, or are held by a worker."""
@@ -154,12 +182,18 @@ class StreamQueue:
         """Drop the messages that wait or are delayed; of those that workers hold, only the runs go on."""
         pipeline = self._client.pipeline(transaction=True)
         pipeline.xtrim(self.keys.stream, maxlen=0, approximate=False)
-        pipeline.delete(self.keys.delayed, self.keys.wake)
+        pipeline.delete(self.keys.delayed, self.keys.wake, self.keys.crashes)
         pipeline.execute()
 
     def retire(self, consumer: str | None, *, idle_s: float = 0) -> int:
         """Remove a consumer (``None``: each) that holds nothing and was silent for ``idle_s`` seconds."""
         return int(self._scripts.retire([self.keys.stream], [GROUP, consumer or "", int(idle_s * 1000)]))
+
+    def _with_crashes(self, entries: list[Entry]) -> list[Entry]:
+        if not entries:
+            return entries
+        counts = cast("list[bytes | None]", self._client.hmget(self.keys.crashes, [entry.id for entry in entries]))
+        return [replace(entry, counted_crashes=int(count or 0)) for entry, count in zip(entries, counts, strict=True)]
 
 
 def is_group_missing(error: redis.ResponseError) -> bool:
@@ -180,6 +214,10 @@ def _entries_of(reply: Any) -> list[Entry]:
 
 def _entries(pairs: Any) -> list[Entry]:
     return [Entry(id=_text(entry_id), fields=fields or {}) for entry_id, fields in pairs if entry_id is not None]
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _text(value: bytes | str) -> str:

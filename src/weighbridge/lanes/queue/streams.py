@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import dramatiq
@@ -23,14 +23,17 @@ from weighbridge.lanes.queue.patient_client import PatientClient
 from weighbridge.lanes.queue.primary import plain_client
 from weighbridge.lanes.queue.replicated_script import ReplicatedScript
 from weighbridge.lanes.queue.scripts import Scripts
+from weighbridge.lanes.queue.solo import Solo
 from weighbridge.lanes.queue.stream_consumer import StreamConsumer
-from weighbridge.lanes.queue.stream_message import attempt_of
+from weighbridge.lanes.queue.stream_message import StreamMessage, attempt_of
 from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
 
 #: Seconds between two looks of :meth:`StreamsBroker.join`, which is for tests.
 JOIN_INTERVAL_S: Final = 0.01
 #: Milliseconds for which a probe's mark stays.
 PROBE_TTL_MS: Final = 1_000
+#: The share of a lease after which its holder asks before it starts a run: a renewal every third leaves two tries.
+SURE_SHARE: Final = 2 / 3
 
 
 class StreamsBroker(dramatiq.Broker):
@@ -87,6 +90,9 @@ class StreamsBroker(dramatiq.Broker):
         self._scripts = Scripts(self.client)
         self._write_group = ReplicatedScript(self._scripts.enqueue, client=self.client, replicas=replicas)
         self._leases: dict[str, Leases] = {}
+        self._solo = Solo()
+        #: Called at least every third of a lease while a worker runs here, by a thread of its own.
+        self.pulse: Callable[[], None] | None = None
         self._keeper: Keeper | None = None
         self._working = PatientClient(self.client)
         self._opening = threading.Lock()  # Dramatiq's worker opens the consumers of its queues at the same time
@@ -156,20 +162,37 @@ class StreamsBroker(dramatiq.Broker):
                 queue = StreamQueue(
                     client=client, scripts=Scripts(client), keys=queue.keys, consumer=self.consumer_name
                 )
-                leases = self._leases[queue_name] = Leases(queue)
+                leases = self._leases[queue_name] = Leases(queue, solo=self._solo)
             if self._keeper is None:
-                self._keeper = Keeper(lease_s=self.lease_s)
+                self._keeper = Keeper(lease_s=self.lease_s, pulse=self.pulse)
                 self._keeper.start()
             keeper = self._keeper
         keeper.watch(leases)
         return StreamConsumer(
             leases=leases,
             keeper=keeper,
+            solo=self._solo,
             reader=PatientClient(self.client, block_s=timeout / 1000),
             prefetch=prefetch,
             lease_s=self.lease_s,
             dead_ttl_s=self.dead_ttl_s,
         )
+
+    def may_start(self, message: StreamMessage) -> bool:
+        """Whether a message that was handed out may still be run here; asks the server if its lease may have lapsed.
+
+        ``False``: another worker has it, or it will be fetched again. Its end here then changes nothing.
+        """
+        leases = self._leases.get(message.queue_name)
+        if leases is None:
+            return True
+        try:
+            sure = leases.is_sure(message.entry_id, within_s=self.lease_s * SURE_SHARE)
+        except redis.RedisError:  # so it cannot be run twice; this process fetches it anew when the server is back
+            sure = False
+        if not sure:
+            leases.forsake(message.entry_id)
+        return sure
 
     def ping(self) -> None:
         """Ask the server for an answer. Raises redis-py's errors if there is none."""
