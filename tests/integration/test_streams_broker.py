@@ -928,3 +928,88 @@ def test_every_key_has_a_time_to_live_or_is_named_as_lasting(bench: Bench) -> No
     lasting = {key for key in keys if bench.client.ttl(key) == -1}
     assert {key.rpartition(":")[2] for key in lasting} <= set(LASTING)
     assert len(keys) > len(lasting)
+
+
+# -- fencing, orphans and suspects
+
+
+def test_a_message_whose_lease_was_lost_before_its_run_is_not_started(bench: Bench) -> None:
+    broker, other = bench.broker(lease_s=0.3), bench.broker(lease_s=0.3)
+    bench.recorder(broker).send(1)
+    message = fetched(bench.consumer(broker))
+    consumer = bench._consumers[-1]
+    assert broker.may_start(message)
+    broker.close()  # from here on its leases are not renewed
+    taken = fetched(bench.consumer(other))
+
+    assert not broker.may_start(message)
+
+    consumer.ack(message)
+    assert [entry.decode() for entry, _ in bench.stream()] == [taken.entry_id]
+
+
+def test_a_message_whose_lease_lapsed_and_was_not_taken_is_started_and_renewed(bench: Bench) -> None:
+    broker = bench.broker(lease_s=0.3)
+    bench.recorder(broker).send(1)
+    message = fetched(bench.consumer(broker))
+    broker.close()
+    eventually(lambda: bench.held()[0]["time_since_delivered"] > 400)
+
+    assert broker.may_start(message)
+
+    assert bench.held()[0]["time_since_delivered"] < 200
+
+
+def test_what_a_dead_consumer_held_can_be_taken_at_once_in_order_and_counts_what_ran(bench: Bench) -> None:
+    dead, other = bench.broker(lease_s=600), bench.broker(lease_s=600)
+    record = bench.recorder(dead)
+    for number in range(3):
+        record.send(number)
+    holder = bench.consumer(dead, prefetch=3)
+    messages = [fetched(holder) for _ in range(3)]
+
+    assert dead._leases["default"].queue.disown([messages[1].entry_id]) == 3
+    assert dead._leases["default"].queue.disown([messages[1].entry_id]) == 0
+    assert dead.waiting("default") == 3
+
+    taker = bench.consumer(other, prefetch=3)
+    assert [fetched(taker).args[0] for _ in range(3)] == [0, 1, 2]
+    assert bench.client.hgetall(bench.keys.crashes) == {messages[1].entry_id.encode(): b"1"}
+
+
+def test_crashes_are_kept_when_a_suspect_is_given_back_and_end_with_its_success(bench: Bench) -> None:
+    broker = bench.broker(lease_s=600)
+    queue = broker.queues["default"]
+    message = bench.recorder(broker).message(1)
+    bench.client.xadd(bench.keys.stream, {"m": message.encode(), "c": 2})
+    first = bench.consumer(broker)
+    suspect = fetched(first)
+    assert bench.client.hgetall(bench.keys.crashes) == {f"alone:{suspect.entry_id}".encode(): queue.consumer.encode()}
+
+    first.requeue([suspect])
+
+    [(_, fields)] = bench.stream()
+    assert fields == {b"m": message.encode(), b"c": b"2"}
+    again = fetched(first)
+    first.ack(again)
+    assert bench.stream() == []
+    assert not bench.client.exists(bench.keys.crashes)
+
+
+def test_nothing_else_is_handed_out_while_a_suspect_runs_alone(bench: Bench) -> None:
+    broker = bench.broker(lease_s=600)
+    record = bench.recorder(broker)
+    consumer = bench.consumer(broker, prefetch=3, timeout_ms=200)
+    assert next(consumer) is None
+    record.send("before")
+    before = fetched(consumer)
+    bench.client.xadd(bench.keys.stream, {"m": record.message("suspect").encode(), "c": 2})
+    record.send("after")
+
+    assert next(consumer) is None
+    consumer.ack(before)
+    suspect = fetched(consumer)
+    assert suspect.args == ("suspect",)
+    assert next(consumer) is None
+    consumer.ack(suspect)
+    assert fetched(consumer).args == ("after",)
