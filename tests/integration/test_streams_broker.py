@@ -24,6 +24,7 @@ from weighbridge.embedded import EmbeddedServer
 from weighbridge.errors import BrokerError, QueueNameError
 from weighbridge.lanes.queue import keeper, patient_client
 from weighbridge.lanes.queue.keys import GROUP, LASTING, QueueKeys
+from weighbridge.lanes.queue.middleware import ServerAgeLimit
 from weighbridge.lanes.queue.stream_consumer import StreamConsumer
 from weighbridge.lanes.queue.stream_message import StreamMessage
 from weighbridge.lanes.queue.streams import StreamsBroker
@@ -1013,3 +1014,23 @@ def test_nothing_else_is_handed_out_while_a_suspect_runs_alone(bench: Bench) -> 
     assert next(consumer) is None
     consumer.ack(suspect)
     assert fetched(consumer).args == ("after",)
+
+
+@pytest.mark.parametrize("ahead_s", [600, -600])
+def test_expiry_does_not_mind_clocks_that_are_ten_minutes_apart(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    real = time.time
+    web, worker = bench.broker(), bench.broker(ServerAgeLimit())
+    record = bench.recorder(web)
+    bench.recorder(worker)
+    monkeypatch.setattr(time, "time", lambda: real() + ahead_s)
+    web.enqueue(record.message("young").copy(options={"max_age": 60_000}))
+    old = record.message("old")
+    web.enqueue(old.copy(message_timestamp=old.message_timestamp - 61_000, options={"max_age": 60_000}))
+    monkeypatch.undo()
+
+    bench.work(worker)
+
+    worker.join("default", timeout=20_000)
+    assert bench.runs == ["young"]

@@ -11,10 +11,10 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import AgeLimit, AsyncIO, Retries, TimeLimit
+from dramatiq.middleware import AsyncIO, Retries, TimeLimit
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from weighbridge.lanes.queue.middleware import PersistentRetries, default_middleware
+from weighbridge.lanes.queue.middleware import LeaseFence, PersistentRetries, ServerAgeLimit, default_middleware
 
 
 def lost(text: str) -> ConnectionClosed:
@@ -119,7 +119,7 @@ def test_a_time_limit_does_not_interrupt_a_retry_that_waits() -> None:
 def test_each_kind_of_middleware_is_there_once() -> None:
     kinds = [type(each) for each in default_middleware()]
     assert len(set(kinds)) == len(kinds)
-    assert {PersistentRetries, AgeLimit, TimeLimit, AsyncIO} <= set(kinds)
+    assert {PersistentRetries, LeaseFence, ServerAgeLimit, TimeLimit, AsyncIO} <= set(kinds)
 
 
 def test_undeclared_retries_are_three_within_a_minute() -> None:

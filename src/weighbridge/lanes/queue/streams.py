@@ -23,6 +23,7 @@ from weighbridge.lanes.queue.patient_client import PatientClient
 from weighbridge.lanes.queue.primary import plain_client
 from weighbridge.lanes.queue.replicated_script import ReplicatedScript
 from weighbridge.lanes.queue.scripts import Scripts
+from weighbridge.lanes.queue.server_clock import ServerClock
 from weighbridge.lanes.queue.solo import Solo
 from weighbridge.lanes.queue.stream_consumer import StreamConsumer
 from weighbridge.lanes.queue.stream_message import StreamMessage, attempt_of
@@ -91,6 +92,8 @@ class StreamsBroker(dramatiq.Broker):
         self._write_group = ReplicatedScript(self._scripts.enqueue, client=self.client, replicas=replicas)
         self._leases: dict[str, Leases] = {}
         self._solo = Solo()
+        #: By which the age of messages is judged, whatever the clocks of web and worker hosts say.
+        self.clock = ServerClock(client)
         #: Called at least every third of a lease while a worker runs here, by a thread of its own.
         self.pulse: Callable[[], None] | None = None
         self._keeper: Keeper | None = None
@@ -123,7 +126,8 @@ class StreamsBroker(dramatiq.Broker):
         self.emit_before("enqueue", message, delay)
         write = Write(body=message.encode(), delay_ms=delay or 0)
         if not leases.add_follow_up(message, write, message_id=message.message_id):
-            self._write([(message, write)])
+            message = self._by_server_clock(message)
+            self._write([(message, Write(body=message.encode(), delay_ms=write.delay_ms))])
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -139,7 +143,7 @@ class StreamsBroker(dramatiq.Broker):
 
         :raises QueueNameError: if a message names a queue that cannot exist.
         """
-        prepared = [(_without_eta(message), delay) for message, delay in messages]
+        prepared = [(self._by_server_clock(_without_eta(message)), delay) for message, delay in messages]
         for message, delay in prepared:
             self.emit_before("enqueue", message, delay)
         self._write([(message, Write(body=message.encode(), delay_ms=delay or 0)) for message, delay in prepared])
@@ -262,6 +266,15 @@ class StreamsBroker(dramatiq.Broker):
             keys=QueueKeys(namespace=self.namespace, queue=queue_name),
             consumer=self.consumer_name,
         )
+
+    def _by_server_clock(self, message: dramatiq.Message[Any]) -> dramatiq.Message[Any]:
+        """A new message with an age limit, made at the same moment by the server's clock. A retry has that already."""
+        actor = self.actors.get(message.actor_name)
+        limited = message.options.get("max_age") or (actor is not None and actor.options.get("max_age"))
+        if not limited or attempt_of(message):
+            return message
+        age_ms = int(time.time() * 1000) - message.message_timestamp
+        return message.copy(message_timestamp=self.clock.now_ms() - age_ms)
 
     def _write(self, messages: Sequence[tuple[dramatiq.Message[Any], Write]]) -> None:
         if not messages:
