@@ -18,6 +18,7 @@ import dramatiq
 import pytest
 import redis
 
+from weighbridge.embedded import EmbeddedServer
 from weighbridge.lanes.queue.connect import ConnectedBroker, connect
 from weighbridge.lanes.queue.dead_letters import DeadLetters, DeadReason
 from weighbridge.lanes.queue.keys import GROUP, QueueKeys
@@ -180,6 +181,13 @@ class Shop:
 
 
 @pytest.fixture
+def own_server() -> Iterator[EmbeddedServer]:
+    """A server whose commands are counted."""
+    with EmbeddedServer.start() as server:
+        yield server
+
+
+@pytest.fixture
 def shop(tmp_path: Path, redis_url: str) -> Iterator[Shop]:
     shop = Shop(tmp_path, url=redis_url)
     yield shop
@@ -292,3 +300,25 @@ def test_what_is_given_back_at_sigterm_counts_as_no_crash(shop: Shop) -> None:
     assert not shop.client.exists(shop.keys.crashes)
     shop.start(threads=2)
     shop.wait(lambda: shop.journal()["slow 1"] == 2 and shop.journal()["quick 1"] == 1)
+
+
+def test_an_idle_worker_process_costs_the_server_two_commands_a_second(
+    tmp_path: Path, own_server: EmbeddedServer
+) -> None:
+    shop = Shop(tmp_path, url=own_server.url)
+    try:
+        shop.start(lease_s=15)
+        shop.send("quick", 1)
+        shop.wait(shop.is_settled)
+
+        def commands() -> int:
+            counts = shop.client.info("commandstats")
+            # A script's commands count as well.
+            return sum(each["calls"] for name, each in counts.items() if name != "cmdstat_info")
+
+        before, began_s = commands(), time.monotonic()
+        time.sleep(5)
+        rate = (commands() - before) / (time.monotonic() - began_s)
+        assert rate <= 2.2  # a look of each kind may fall into the 5 s once more
+    finally:
+        shop.put_away()
