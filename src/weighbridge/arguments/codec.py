@@ -11,6 +11,7 @@ from weighbridge.arguments.misfit import Misfit
 from weighbridge.arguments.obstacle import Obstacle
 from weighbridge.arguments.parameters import Parameters
 from weighbridge.arguments.schema import Schema, schema_of
+from weighbridge.arguments.signature import ParameterSignature, signature_of
 from weighbridge.arguments.wire import read, write
 from weighbridge.errors import ArgumentError, PayloadError
 
@@ -46,6 +47,14 @@ class ArgumentCodec:
         except UnresolvedError as error:
             return str(error) if final else None
         return str(schema) if isinstance(schema, Obstacle) else None
+
+    def signature(self) -> tuple[ParameterSignature, ...]:
+        """The parameters as data that another process can compare with its own.
+
+        :raises ArgumentError: if no call of this function can cross.
+        """
+        schema, parameters = self._usable(ArgumentError)
+        return signature_of(parameters, schema.adapter)
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments as plain JSON values, which are known to read back equal and of the same types.
