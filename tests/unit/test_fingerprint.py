@@ -171,6 +171,18 @@ def test_types_without_a_json_schema_have_a_fingerprint_too() -> None:
     assert [each.kind for each in fingerprint(func).parameters] == ["either"] * 3 + ["rest", "others"]
 
 
+def test_a_type_whose_own_hook_fails_leaves_names_and_kinds_to_compare() -> None:
+    class Failing(BaseModel):
+        @classmethod
+        def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+            raise RuntimeError("no schema today")
+
+    def func(one: Any, two: int = 0) -> None: ...
+
+    func.__annotations__["one"] = Failing
+    assert [(each.name, each.digest) for each in fingerprint(func).parameters] == [("one", "?"), ("two", "?")]
+
+
 def test_the_name_of_a_model_beside_others_does_not_count() -> None:
     def make() -> type[BaseModel]:
         class Line(BaseModel):

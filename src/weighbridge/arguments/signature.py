@@ -1,4 +1,4 @@
-"""The signature of a function as data: its parameters, each with a digest of its type that is the same in all processes."""
+"""The signature of a function as data: its parameters, each with a digest of its type, the same in all processes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from weighbridge.arguments.parameters import Parameters
 
 #: Hexadecimal digits of a digest: 48 bits, of which two that differ are never seen alike among a service's types.
 DIGITS: Final = 12
+#: Stands for the digest of a type that cannot be described.
+UNKNOWN: Final = "?"
 #: What a JSON Schema says for people, or for a form, and not about what may be passed.
 _FOR_PEOPLE: Final = frozenset({"title", "description", "examples", "deprecated", "default", "readOnly", "writeOnly"})
 #: Below these words stand names of the user's, which may be words of JSON Schema too.
@@ -51,9 +53,7 @@ def signature_of(parameters: Parameters, adapter: TypeAdapter[Any]) -> tuple[Par
     Names, kinds and types count; annotations that mean the same to pydantic are the same (``int | None``,
     ``Optional[int]``), and docstrings, titles and default values do not count.
     """
-    document = adapter.json_schema(schema_generator=_Generator)
-    definitions: Mapping[str, Any] = document.get("$defs", {})
-    described = _arguments_in(document, definitions)
+    digests = _digests(adapter)
     by_keyword_only = sorted(parameters.keywords.difference(parameters.positional))
     ends = [name for name in (parameters.rest, parameters.others) if name is not None]
     return tuple(
@@ -61,10 +61,21 @@ def signature_of(parameters: Parameters, adapter: TypeAdapter[Any]) -> tuple[Par
             name=name,
             kind=_kind(parameters, name),
             required=name in parameters.required,
-            digest=_digest(described[name], definitions),
+            digest=digests.get(name, UNKNOWN),
         )
         for name in (*parameters.positional, *by_keyword_only, *ends)
     )
+
+
+def _digests(adapter: TypeAdapter[Any]) -> dict[str, str]:
+    """The digest of each parameter's type; none if a type's own hook fails."""
+    try:
+        document = adapter.json_schema(schema_generator=_Generator)
+    except Exception:  # noqa: BLE001  # it may raise anything, and calls cross without a JSON Schema
+        return {}
+    definitions: Mapping[str, Any] = document.get("$defs", {})
+    described = _arguments_in(document, definitions)
+    return {name: _digest(node, definitions) for name, node in described.items()}
 
 
 def _kind(parameters: Parameters, name: str) -> ParameterKind:

@@ -34,6 +34,7 @@ from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitC
 from weighbridge.worker.logs import hide_arguments, log_to_stderr, take_over_consumer_failures
 from weighbridge.worker.modules import explained, find_dispatcher, import_modules, put_current_directory_first
 from weighbridge.worker.reach import Contact, refusal_of
+from weighbridge.worker.registration import registration_of
 from weighbridge.worker.running import RunningCalls
 from weighbridge.worker.running_table import RunningTable
 from weighbridge.worker.signals import SignalInbox
@@ -98,6 +99,7 @@ def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCod
     hide_arguments(work.broker)
     contact = Contact(work.broker, settings=work.settings)
     take_over_consumer_failures(work.broker, contact.consumer_failed)
+    registration = registration_of(work.broker, queues=work.ready.queues, threads=options.threads)
     running = RunningCalls(table)
     # The first middleware hears of a call's start before all others and of its end after them.
     work.broker.add_middleware(running, before=next((type(each) for each in work.broker.middleware), None))
@@ -117,8 +119,12 @@ def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCod
         _require_event_loop(work.broker)
         channel.send(work.ready)
         contact.start()
+        if registration is not None:
+            registration.start()
         _wait_for_the_end(inbox, channel)
         contact.stop()
+        if registration is not None:
+            registration.stop()
         return _stop(worker, running, grace_s=options.grace_s)
 
 

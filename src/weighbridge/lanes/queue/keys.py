@@ -15,6 +15,9 @@ key                                 type        life
 ``<ns>:{<queue>}:crashes``          hash        TTL: how often worker processes have died while they ran an entry
 ``<ns>:{<queue>}:dead``             sorted set  TTL: ids of dead letters by the time of their death (ms)
 ``<ns>:{<queue>}:letter:<id>``      hash        TTL: one dead letter
+``<ns>:{workers}:index``            sorted set  TTL: ids of worker processes by the time of their last word (s)
+``<ns>:{workers}:live:<id>``        string      TTL: what one live worker process says of itself
+``<ns>:doctor``                     string      TTL: what ``weighbridge doctor`` writes to see whether it can
 ==================================  ==========  ===============================================================
 """
 
@@ -47,6 +50,21 @@ _QUEUE_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")
 def queues_key(namespace: str) -> str:
     """The set of the names of all queues that were ever consumed in this namespace."""
     return f"{namespace}:queues"
+
+
+def worker_index_key(namespace: str) -> str:
+    """Where to look for live worker processes."""
+    return f"{namespace}:{{workers}}:index"
+
+
+def worker_key(namespace: str, worker_id: str) -> str:
+    """One live worker process."""
+    return f"{namespace}:{{workers}}:live:{worker_id}"
+
+
+def probe_key(namespace: str) -> str:
+    """What a check of the server writes, and lets expire."""
+    return f"{namespace}:doctor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

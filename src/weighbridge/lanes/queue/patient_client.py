@@ -26,16 +26,16 @@ class PatientClient:
     """A client for the same server that waits longer, with reads that may block for ``block_s`` seconds.
 
     The client that it is made after may give up within milliseconds, as a request needs it, and sooner than a read
-    blocks. No request waits for a worker: here a reply may take ``block_s`` and 5 s. So there are connections of its
-    own, by TCP, TLS, unix socket, Sentinel or to a node of a cluster. They never repeat a command by themselves: a
+    blocks. No request waits for a worker: here a reply may take ``block_s`` and ``grace_s``. So there are connections
+    of its own, by TCP, TLS, unix socket, Sentinel or to a node of a cluster. They never repeat a command by themselves: a
     repeated read is given other messages. None is opened before the first command.
 
     For a kind of pool that it does not know it is the given client, with reads that block for at most half of that
     one's time-out.
     """
 
-    def __init__(self, client: redis.Redis, *, block_s: float = 0.0) -> None:
-        pool = _pool_after(client.connection_pool, socket_timeout_s=block_s + GRACE_S)
+    def __init__(self, client: redis.Redis, *, block_s: float = 0.0, grace_s: float = GRACE_S) -> None:
+        pool = _pool_after(client.connection_pool, socket_timeout_s=block_s + grace_s)
         self._pool = pool
         self.client = client if pool is None else redis.Redis(connection_pool=pool)
         self.block_s = block_s

@@ -1,0 +1,108 @@
+"""The register of live workers: what each worker process says of itself on the server, for as long as it lives.
+
+A record ends with its time to live, which runs on the server's clock, so a process that was killed vanishes by itself.
+The index only says where to look; what counts is the record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self, cast
+
+import redis
+
+from weighbridge.lanes.queue.fingerprint import Fingerprint
+from weighbridge.lanes.queue.keys import worker_index_key, worker_key
+
+#: Seconds that a record outlives the last word of its process.
+RECORD_TTL_S: Final = 20.0
+#: Seconds for which the index remembers a process, and after which it is written anew.
+INDEX_TTL_S: Final = 300.0
+INDEX_EVERY_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRecord:
+    """One worker process. ``started_s`` is a time of the server's clock in seconds since 1970; no secret is in it.
+
+    ``versions`` of what decides how messages are read: weighbridge, Python, Dramatiq and pydantic. ``tasks`` are the
+    plain fingerprints of the tasks that it runs.
+    """
+
+    id: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    threads: int
+    started_s: float
+    versions: Mapping[str, str]
+    tasks: Mapping[str, Mapping[str, Any]]
+
+    def fingerprint(self, task: str) -> Fingerprint | None:
+        """The task as this process knows it; ``None`` if it does not."""
+        plain = self.tasks.get(task)
+        return None if plain is None else Fingerprint.from_plain(task, plain)
+
+    def to_json(self) -> str:
+        """The record as it stands on the server."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self | None:
+        """The record that :meth:`to_json` wrote; ``None`` for what another version of weighbridge means by it."""
+        try:
+            plain = json.loads(text)
+            fields = {name: plain[name] for name in cls.__dataclass_fields__}
+            return cls(**{**fields, "queues": tuple(fields["queues"])})
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+class Register:
+    """The register of one namespace. Its methods block, and raise redis-py's errors."""
+
+    def __init__(self, client: redis.Redis, namespace: str, *, ttl_s: float = RECORD_TTL_S) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._ttl_ms = int(ttl_s * 1000)
+
+    def now_s(self) -> float:
+        """The server's clock."""
+        seconds, microseconds = self._client.time()
+        return float(seconds) + float(microseconds) / 1e6
+
+    def enter(self, record: WorkerRecord) -> None:
+        """Write a record, and put it into the index, from which those that were not renewed for long are taken."""
+        now_s = self.now_s()
+        index = worker_index_key(self._namespace)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(worker_key(self._namespace, record.id), record.to_json(), px=self._ttl_ms)
+        pipeline.zadd(index, {record.id: now_s})
+        pipeline.zremrangebyscore(index, "-inf", now_s - INDEX_TTL_S)
+        pipeline.expire(index, int(INDEX_TTL_S))
+        pipeline.execute()
+
+    def renew(self, worker_id: str) -> bool:
+        """Let a record live on, by one command; ``False`` if it is gone, and has to be entered again."""
+        return bool(self._client.pexpire(worker_key(self._namespace, worker_id), self._ttl_ms))
+
+    def leave(self, worker_id: str) -> None:
+        """Take a record away."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.delete(worker_key(self._namespace, worker_id))
+        pipeline.zrem(worker_index_key(self._namespace), worker_id)
+        pipeline.execute()
+
+    def live(self) -> tuple[WorkerRecord, ...]:
+        """The records of all live worker processes, by host and process id. Changes nothing."""
+        ids = cast("Sequence[bytes]", self._client.zrange(worker_index_key(self._namespace), 0, -1))
+        if not ids:
+            return ()
+        found = cast(
+            "Sequence[bytes | None]",
+            self._client.mget([worker_key(self._namespace, each.decode()) for each in ids]),
+        )
+        records = [WorkerRecord.from_json(text) for text in found if text is not None]
+        return tuple(sorted((each for each in records if each), key=lambda each: (each.host, each.pid)))
