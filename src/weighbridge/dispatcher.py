@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import dramatiq
 
     from weighbridge.lanes.queue import QueueLane
+    from weighbridge.lanes.queue.checkup import StartCheck
 
 P = ParamSpec("P")
 
@@ -146,7 +147,7 @@ class Dispatcher:
         if self._broker is None and self.settings.broker_url is None:
             return None
         # On a thread: loading Dramatiq and a client library reads a hundred files.
-        queue = await anyio.to_thread.run_sync(self._make_queue)
+        queue, start_check = await anyio.to_thread.run_sync(self._make_queue)
         queue.open()
 
         async def close() -> None:
@@ -154,20 +155,24 @@ class Dispatcher:
                 await anyio.to_thread.run_sync(queue.close)
 
         stack.push_async_callback(close)
+        start_check.start()
+        stack.callback(start_check.stop)
         return queue
 
-    def _make_queue(self) -> QueueLane:
+    def _make_queue(self) -> tuple[QueueLane, StartCheck]:
         from weighbridge.lanes.queue import QueueLane  # noqa: PLC0415  # a service without a queue never loads Dramatiq
+        from weighbridge.lanes.queue.checkup import StartCheck  # noqa: PLC0415  # as above
 
+        broker = self._broker or self._connect()
         queue = QueueLane(
-            broker=self._broker or self._connect(),
+            broker=broker,
             timeout_s=self.settings.enqueue_timeout_s,
             waiting_limit=self.settings.publisher_waiting,
             close_broker=self._broker is None,
         )
         for spec in crossing_tasks(registry):
             queue.bind(spec)
-        return queue
+        return queue, StartCheck(broker)
 
     async def _open_in_process(self, stack: AsyncExitStack) -> InProcessLane:
         lane = InProcessLane(

@@ -27,6 +27,7 @@ from weighbridge.constraint import Constraint, constraint_of
 from weighbridge.decision import Lane
 from weighbridge.errors import ModuleError, SettingsError, WeighbridgeError, WorkerError
 from weighbridge.events import emit
+from weighbridge.lanes.queue.checkup import StartCheck
 from weighbridge.lanes.queue.connect import ConnectedBroker
 from weighbridge.settings import Settings
 from weighbridge.task import TaskSpec, registry
@@ -119,10 +120,13 @@ def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCod
         _require_event_loop(work.broker)
         channel.send(work.ready)
         contact.start()
+        start_check = StartCheck(work.broker)
+        start_check.start()
         if registration is not None:
             registration.start()
         _wait_for_the_end(inbox, channel)
         contact.stop()
+        start_check.stop()
         if registration is not None:
             registration.stop()
         return _stop(worker, running, grace_s=options.grace_s)

@@ -27,8 +27,8 @@ class PatientClient:
 
     The client that it is made after may give up within milliseconds, as a request needs it, and sooner than a read
     blocks. No request waits for a worker: here a reply may take ``block_s`` and ``grace_s``. So there are connections
-    of its own, by TCP, TLS, unix socket, Sentinel or to a node of a cluster. They never repeat a command by themselves: a
-    repeated read is given other messages. None is opened before the first command.
+    of its own, by TCP, TLS, unix socket, Sentinel or to a node of a cluster. They never repeat a command by
+    themselves: a repeated read is given other messages. None is opened before the first command.
 
     For a kind of pool that it does not know it is the given client, with reads that block for at most half of that
     one's time-out.
