@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import redis
+from redis.sentinel import Sentinel
 
 from weighbridge.declaration import task
 from weighbridge.lanes.queue.checkup.finding import Finding, Promise, Severity
 from weighbridge.lanes.queue.checkup.fleet import fleet_findings
-from weighbridge.lanes.queue.checkup.place import is_loopback
+from weighbridge.lanes.queue.checkup.place import is_local, is_loopback
 from weighbridge.lanes.queue.checkup.queues import QueueState
 from weighbridge.lanes.queue.checkup.rabbitmq import RabbitmqFacts, rabbitmq_findings
 from weighbridge.lanes.queue.checkup.server import ServerFacts, server_findings
@@ -114,6 +116,14 @@ def test_what_is_not_kept_on_disk_breaks_two_promises() -> None:
 )
 def test_a_place_is_this_machine_by_its_name_or_address(host: str, *, local: bool) -> None:
     assert is_loopback(host) is local
+
+
+def test_what_sentinels_name_may_be_anywhere() -> None:
+    redis_by_sentinel = Sentinel([("127.0.0.1", 1)]).master_for("shop").connection_pool  # type: ignore[no-untyped-call]
+    assert not is_local(redis_by_sentinel.connection_kwargs)
+    assert is_local(redis.Redis().connection_pool.connection_kwargs)
+    assert is_local(redis.Redis(unix_socket_path="/run/redis.sock").connection_pool.connection_kwargs)
+    assert not is_local(redis.Redis(host="redis.internal").connection_pool.connection_kwargs)
 
 
 @pytest.mark.parametrize(

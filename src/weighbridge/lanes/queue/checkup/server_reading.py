@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 import redis
 
-from weighbridge.lanes.queue.checkup.place import is_loopback
+from weighbridge.lanes.queue.checkup.place import is_local
 from weighbridge.lanes.queue.checkup.server import ServerFacts
 from weighbridge.lanes.queue.keys import probe_key
 
@@ -66,7 +66,7 @@ def read_settings(client: redis.Redis, namespace: str) -> ServerFacts:
     options = pool.connection_kwargs
     return ServerFacts(
         namespace=namespace,
-        local="path" in options or is_loopback(str(options.get("host", "localhost"))),
+        local=is_local(options),
         tls=issubclass(pool.connection_class, redis.SSLConnection),
         password=bool(options.get("password") or options.get("credential_provider")),
         embedded=_EMBEDDED.fullmatch(str(info.get("config_file", ""))) is not None,
