@@ -358,7 +358,7 @@ def test_a_live_worker_is_listed_and_compared_and_gone_when_it_ends(folder: Path
 
             os.kill(process["pid"], signal.SIGKILL)
             wait_until(lambda: [each.pid for each in register.live() if each.pid != process["pid"]])
-            assert 0 < client.pttl(worker_key(namespace, process["id"])) <= 20_000  # it ends by itself
+            assert 0 < client.pttl(worker_key(namespace, process["id"])) <= 60_000  # it ends by itself
             assert len(register.live()) == 2
 
             worker.send_signal(signal.SIGTERM)

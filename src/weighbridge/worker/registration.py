@@ -30,7 +30,7 @@ logger: Final = logging.getLogger("weighbridge.worker")
 
 NOT_REGISTERED: Final = "worker.not_registered"
 #: Renewals in the life of a record: so a process stays registered if one is lost, or comes late.
-RENEWALS: Final = 4
+RENEWALS: Final = 3
 #: Seconds that the end of a process waits for its record to be taken away.
 LEAVE_S: Final = 1.0
 
@@ -68,7 +68,7 @@ def _fingerprints(actors: Iterable[dramatiq.Actor[..., object]]) -> list[Fingerp
 class Registration(threading.Thread):
     """Keeps this process in the register, on a thread and a connection of its own.
 
-    One command every quarter of a record's life, and four more a minute. Whatever the server does, the worker does
+    One command every third of a record's life, and five more every ten minutes. Whatever the server does, the worker does
     not notice: without an answer the thread tries again at the next turn, and a record that is gone (the server was
     restarted without its data, or this process was stopped for long) is entered anew.
     """
