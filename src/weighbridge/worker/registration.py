@@ -68,9 +68,9 @@ def _fingerprints(actors: Iterable[dramatiq.Actor[..., object]]) -> list[Fingerp
 class Registration(threading.Thread):
     """Keeps this process in the register, on a thread and a connection of its own.
 
-    One command every third of a record's life, and five more every ten minutes. Whatever the server does, the worker does
-    not notice: without an answer the thread tries again at the next turn, and a record that is gone (the server was
-    restarted without its data, or this process was stopped for long) is entered anew.
+    One command every third of a record's life, and five more every ten minutes. Whatever the server does, the worker
+    does not notice: without an answer the thread tries again at the next turn, and a record that is gone (the server
+    was restarted without its data, or this process was stopped for long) is entered anew.
     """
 
     def __init__(
