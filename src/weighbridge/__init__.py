@@ -9,11 +9,13 @@ from weighbridge.declaration import DeclarationWarning, task
 from weighbridge.dispatcher import Dispatcher
 from weighbridge.errors import WeighbridgeError
 from weighbridge.policy import Policy
+from weighbridge.run import CurrentCall, current_call
 from weighbridge.settings import Settings
 from weighbridge.task import Weight
 
 __all__ = [
     "BackgroundTasks",
+    "CurrentCall",
     "Decision",
     "DeclarationWarning",
     "Dispatcher",
@@ -25,6 +27,7 @@ __all__ = [
     "WeighbridgeError",
     "Weight",
     "__version__",
+    "current_call",
     "errors",
     "task",
 ]

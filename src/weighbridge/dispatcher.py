@@ -27,8 +27,10 @@ from weighbridge.lanes.starter import open_starter
 from weighbridge.outlook import check_tasks, crossing_tasks, lanes_of
 from weighbridge.policy import Policy, load_policy, reads_of
 from weighbridge.readings import LiveReadings
+from weighbridge.run import runs_in_queue_lane
 from weighbridge.settings import Settings, SettingsArguments
 from weighbridge.task import TaskSpec, registry
+from weighbridge.worker_dispatch import WorkerDispatch
 
 if TYPE_CHECKING:
     import dramatiq
@@ -74,6 +76,7 @@ class Dispatcher:
         self._dispatch: Dispatch | None = None
         self._readings: LiveReadings | None = None
         self._stack: AsyncExitStack | None = None
+        self._in_worker: WorkerDispatch | None = None
 
     # -- opening and closing --------------------------------------------------------------------------------
 
@@ -220,8 +223,13 @@ class Dispatcher:
     def tasks(self) -> OutsideTasks:
         """A context for adding tasks outside a request: ``async with`` on the loop, ``with`` on a thread.
 
+        In a worker too, where no dispatcher has to be opened: all calls go to the queue then, whatever the policy says,
+        and one that must stay in process is refused with :class:`ConstraintError`.
+
         :raises NotOpenError: if the dispatcher is not open.
         """
+        if self._in_worker is not None and (self._dispatch is None or runs_in_queue_lane()):
+            return OutsideTasks(self._in_worker.opened())
         return OutsideTasks(self._opened())
 
     async def join(self) -> None:
@@ -285,12 +293,8 @@ class Dispatcher:
         :raises BrokerNotConfiguredError: if there is none.
         :raises BrokerError: if it cannot be used.
         """
-        from weighbridge.lanes.queue import bind, check_broker  # noqa: PLC0415  # as in _make_queue
-
         broker = self._broker or self._connect()
-        check_broker(broker)
-        for spec in crossing_tasks(registry):
-            bind(broker, spec)
+        self._in_worker = WorkerDispatch.over(broker, registry=registry, policy=self._policy, settings=self.settings)
         return broker
 
 

@@ -199,6 +199,16 @@ class BrokerNotConfiguredError(DispatcherError):
     """A task could be queued, and there is no broker to queue it on."""
 
 
+class NoCurrentCallError(WeighbridgeError, LookupError):
+    """``current_call()`` was asked for where no task runs."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no task runs here, so there is no current call; ask inside a task that add_task has started, "
+            "and in a test that calls the function itself use weighbridge.testing.running_as(…)"
+        )
+
+
 class UnavailableError(WeighbridgeError, RuntimeError):
     """A request's calls could not be accepted now; in a request this answers 503 with ``Retry-After``.
 

@@ -249,6 +249,8 @@ ORDER = (
     "BackgroundTasks",
     "OptionsView",
     "Ticket",
+    "CurrentCall",
+    "current_call",
     "Dispatcher",
     "OutsideTasks",
     "Lane",
@@ -280,6 +282,9 @@ def _described(name: str) -> str:
     if name == "task":
         signature = _signature("task", get_overloads(task)[1], lead="@")
         return f"## task\n\n```text\n{signature}\n```\n\n{markdown_of(task)}\n"
+    if name == "current_call":
+        signature = _signature(name, weighbridge.current_call)
+        return f"## {name}\n\n```text\n{signature}\n```\n\n{markdown_of(weighbridge.current_call)}\n"
     given: Any = BackgroundTasks if name == "BackgroundTasks" else GIVEN_BACK.get(name) or getattr(weighbridge, name)
     parts = [f"## {name}\n"]
     if name in GIVEN_BACK:

@@ -25,6 +25,7 @@ from tests.documentation.page import OpenPage
 
 from weighbridge.lanes.queue import connect
 from weighbridge.lanes.queue.dead_letters import DeadReason
+from weighbridge.testing import running_as
 
 OpenOne = Callable[[str], OpenPage]
 DEADLINE_S = 30
@@ -191,6 +192,16 @@ def test_the_page_on_delivery_charges_once_for_two_runs(open_page: OpenOne) -> N
     page.import_all()  # the page itself runs the task twice
     with closing(sqlite3.connect(page.folder / "shop.db")) as database:
         assert database.execute("SELECT COUNT(*) FROM charges").fetchone() == (1,)
+
+
+def test_the_page_on_idempotency_credits_once_for_two_runs_of_a_call(open_page: OpenOne) -> None:
+    page = open_page("docs/how-to/idempotency.md")
+    module = of_own(page)
+    for call_id in ("one", "one", "other"):
+        with running_as(call_id):
+            module.credit("savings", 500)
+    with closing(sqlite3.connect(page.folder / "shop.db")) as database:
+        assert database.execute("SELECT SUM(cents) FROM entries").fetchone() == (1000,)
 
 
 def test_the_page_on_the_queue_lane_finds_a_dead_letter(open_page: OpenOne, redis_url: str) -> None:

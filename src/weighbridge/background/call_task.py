@@ -7,6 +7,8 @@ from functools import partial, update_wrapper
 from starlette.background import BackgroundTask
 
 from weighbridge.call import Call
+from weighbridge.decision import Lane
+from weighbridge.run import CurrentCall, running
 
 
 class CallTask(BackgroundTask):
@@ -41,4 +43,6 @@ class CallTask(BackgroundTask):
         if self.begun:
             return
         self.begun = True
-        await super().__call__()  # which tracers hook into
+        call = self.call
+        with running(CurrentCall(id=call.id, task=call.name, attempt=1, lane=Lane.IN_PROCESS)):
+            await super().__call__()  # which tracers hook into

@@ -15,10 +15,11 @@ import anyio.to_thread
 
 from weighbridge.call import Call
 from weighbridge.cancellation import CancelledAfterwards, to_the_end
-from weighbridge.decision import InProcessReading
+from weighbridge.decision import InProcessReading, Lane
 from weighbridge.errors import LaneFullError, NotOpenError
 from weighbridge.events import emit
 from weighbridge.lanes.starter import Starter, open_starter
+from weighbridge.run import CurrentCall, running
 
 logger: Final = logging.getLogger("weighbridge.in_process")
 
@@ -229,7 +230,8 @@ class InProcessLane:
         retries = (call.spec.retries or 0) if call.spec is not None else 0
         for attempt in range(retries + 1):
             try:
-                await self._attempt(call)
+                with running(CurrentCall(id=call.id, task=call.name, attempt=attempt + 1, lane=Lane.IN_PROCESS)):
+                    await self._attempt(call)
             except anyio.get_cancelled_exc_class() as error:
                 if self._starter is None:  # closing has cancelled it
                     raise

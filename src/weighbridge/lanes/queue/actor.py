@@ -11,6 +11,7 @@ from dramatiq.middleware import AsyncIO, Callbacks, Pipelines
 from dramatiq.results import Results
 
 from weighbridge.errors import BrokerError, DuplicateTaskError, PayloadError
+from weighbridge.lanes.queue.running_message import running_message
 from weighbridge.task import TaskSpec
 
 #: What the middleware ``Retries`` adds to the options that an actor may have.
@@ -121,7 +122,8 @@ def _decoding(spec: TaskSpec, *, keeps_result: bool) -> Callable[..., Any]:
         async def run_async(*args: Any, **kwargs: Any) -> Any:
             values, named = spec.codec.decode(args, kwargs)
             try:
-                result = await func(*values, **named)
+                with running_message(spec):
+                    result = await func(*values, **named)
             except (SystemExit, KeyboardInterrupt) as error:
                 # On a thread of its own a sync run fails by these as by any other. Here they would end the event
                 # loop's thread, and with it each async run, and leave this run's thread waiting.
@@ -133,7 +135,8 @@ def _decoding(spec: TaskSpec, *, keeps_result: bool) -> Callable[..., Any]:
     @functools.wraps(func)
     def run(*args: Any, **kwargs: Any) -> Any:
         values, named = spec.codec.decode(args, kwargs)
-        result = func(*values, **named)
+        with running_message(spec):
+            result = func(*values, **named)
         return result if keeps_result else None
 
     return run

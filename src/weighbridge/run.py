@@ -1,0 +1,62 @@
+"""A run, as its own task sees it: which call it is, and the how-manieth attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from weighbridge.decision import Lane
+from weighbridge.errors import NoCurrentCallError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentCall:
+    """The call whose run this is.
+
+    ``id`` is the ticket's, in every attempt, and after a dead letter was requeued too. ``attempt`` is 1 for the first
+    run and one more for each earlier run that failed. A run that ended with its worker is not counted, and a requeued
+    dead letter begins with 1 again: so ``attempt`` says how far the retries are, and only ``id`` says that the task
+    may have run before.
+    """
+
+    id: str
+    task: str
+    attempt: int
+    lane: Lane
+
+
+_current: Final[ContextVar[CurrentCall]] = ContextVar("weighbridge_current_call")
+
+
+def current_call() -> CurrentCall:
+    """The call whose run this is; in a task, or in what a task calls, in both lanes, sync and async.
+
+    Found by a context variable: a thread that a task starts by itself does not see it, unless it is run in a copy
+    of the task's context. A call that the task adds gets one of its own.
+
+    :raises NoCurrentCallError: where no task runs: in a request, or in a task's function that was called directly.
+        A test gives one with :func:`weighbridge.testing.running_as`.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise NoCurrentCallError from None
+
+
+def runs_in_queue_lane() -> bool:
+    """Whether this is the run of a queued call."""
+    call = _current.get(None)
+    return call is not None and call.lane is Lane.QUEUE
+
+
+@contextmanager
+def running(call: CurrentCall) -> Iterator[None]:
+    """Let :func:`current_call` give ``call`` in this block."""
+    token = _current.set(call)
+    try:
+        yield
+    finally:
+        _current.reset(token)
