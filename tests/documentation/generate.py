@@ -196,10 +196,16 @@ An error of weighbridge is printed as one paragraph, without a traceback, and th
         found = group.get_command(context, name)
         if found is None:
             raise LookupError(name)
-        usage = " ".join(["weighbridge", name, *found.collect_usage_pieces(click.Context(found, info_name=name))])
-        sections = [f"## {name}", _help(found), f"```text\n{usage}\n```", _options(found)]
-        parts.append("\n\n".join(section for section in sections if section) + "\n")
+        parts.append(_command(name, found))
+        if isinstance(found, click.Group):
+            parts.extend(_command(f"{name} {below}", each, level=3) for below, each in found.commands.items())
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _command(name: str, found: click.Command, *, level: int = 2) -> str:
+    usage = " ".join(["weighbridge", name, *found.collect_usage_pieces(click.Context(found, info_name=name))])
+    sections = [f"{'#' * level} {name}", _help(found), f"```text\n{usage}\n```", _options(found)]
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _help(found: click.Command) -> str:

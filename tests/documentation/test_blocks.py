@@ -152,4 +152,10 @@ def check_command_line(words: list[str]) -> None:
     context = click.Context(weighbridge_command)
     command = cast("click.Group", weighbridge_command).get_command(context, name)
     assert command is not None, f"there is no command {name!r}"
+    while isinstance(command, click.Group) and arguments:
+        context = click.Context(command, info_name=name, parent=context)
+        name, *arguments = arguments
+        below = command.get_command(context, name)
+        assert below is not None, f"there is no command {name!r}"
+        command = below
     command.make_context(name, arguments, parent=context)

@@ -204,10 +204,10 @@ def test_the_page_on_idempotency_credits_once_for_two_runs_of_a_call(open_page: 
         assert database.execute("SELECT SUM(cents) FROM entries").fetchone() == (1000,)
 
 
-def test_the_page_on_the_queue_lane_finds_a_dead_letter(open_page: OpenOne, redis_url: str) -> None:
-    page = open_page("docs/concepts/queue-lane.md")
+def test_the_page_on_dead_letters_finds_one_by_hand_and_in_python(open_page: OpenOne, redis_url: str) -> None:
+    page = open_page("docs/how-to/dead-letters.md")
     module = of_own(page)
-    (shell,) = [block for block in page.blocks if block.language == "bash"]
+    (shell,) = [block for block in page.blocks if block.language == "bash" and "redis-cli" in block.code]
     namespace = os.environ["WEIGHBRIDGE_NAMESPACE"]  # of this test alone
     lines = shell.code.replace("weighbridge:", f"{namespace}:").splitlines()
     [_, *index], [_, *hash_of_one] = [shlex.split(line) for line in lines]

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "demo": "The whole thing on real input in half a minute; no server needed.",
     "dev": "Run an app for development: a server, the app with reload, a worker.",
     "worker": "Run the queued calls of the tasks in these modules.",
+    "dead": "List, show, requeue or delete dead letters.",
     "doctor": "Check broker, workers and tasks for what breaks a promise.",
     "tasks": "List the tasks: weight, constraint, and their lane by the policy.",
 }

@@ -54,8 +54,8 @@ class DeadLetter:
     """One dead letter.
 
     ``id`` is the call's id, the ticket's; for an undecodable one it names the entry. ``attempts`` counts the runs,
-    ``died_at_s`` is a time on the server's clock in seconds since 1970, ``body`` the encoded message. What may hold
-    argument values stays out of ``repr``.
+    ``died_at_s`` is a time on the server's clock in seconds since 1970, ``body`` the encoded message. The server
+    deletes the letter ``kept_for_s`` seconds after it was read. What may hold argument values stays out of ``repr``.
     """
 
     id: str
@@ -66,6 +66,7 @@ class DeadLetter:
     traceback: str | None = field(repr=False)
     attempts: int
     died_at_s: float
+    kept_for_s: float
     body: bytes = field(repr=False)
 
 
@@ -76,6 +77,18 @@ class DeadLetters:
         self._client = plain_client(client, namespace=namespace)
         self._namespace = namespace
         self._scripts = Scripts(self._client)
+
+    def now_s(self) -> float:
+        """The time on the server's clock, in seconds since 1970."""
+        seconds, microseconds = self._client.time()
+        return float(seconds + microseconds / 1_000_000)
+
+    def get(self, letter_id: str) -> DeadLetter:
+        """One dead letter.
+
+        :raises DeadLetterNotFoundError: if there is no such letter.
+        """
+        return self._find(letter_id)[1]
 
     def list(self, queue: str | None = None) -> tuple[DeadLetter, ...]:
         """The dead letters of one queue, or of all queues; the latest first."""
@@ -125,15 +138,20 @@ class DeadLetters:
             pipeline = self._client.pipeline(transaction=False)
             for letter_id in page:
                 pipeline.hgetall(keys.letter(letter_id))
-            for letter_id, values in zip(page, pipeline.execute(), strict=True):
+                pipeline.pttl(keys.letter(letter_id))
+            replies = iter(pipeline.execute())
+            for letter_id, values, kept_ms in zip(page, replies, replies, strict=True):
                 if values:  # a letter ends with its time to live, its line in the index with the next death
-                    yield _letter(letter_id, keys.queue, values)
+                    yield _letter(letter_id, keys.queue, values, kept_ms=kept_ms)
 
     def _find(self, letter_id: str) -> tuple[QueueKeys, DeadLetter]:
         for keys in self._queues():
-            values = cast("dict[bytes, bytes]", self._client.hgetall(keys.letter(letter_id)))
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hgetall(keys.letter(letter_id))
+            pipeline.pttl(keys.letter(letter_id))
+            values, kept_ms = pipeline.execute()
             if values:
-                return keys, _letter(letter_id, keys.queue, values)
+                return keys, _letter(letter_id, keys.queue, values, kept_ms=kept_ms)
         raise DeadLetterNotFoundError(letter=letter_id)
 
 
@@ -205,7 +223,7 @@ def _reason(message: StreamMessage) -> DeadReason:
     return DeadReason.FAILED
 
 
-def _letter(letter_id: str, queue: str, values: Mapping[bytes, bytes]) -> DeadLetter:
+def _letter(letter_id: str, queue: str, values: Mapping[bytes, bytes], *, kept_ms: int) -> DeadLetter:
     def text(name: bytes) -> str | None:
         value = values.get(name)
         return None if value is None else value.decode("utf-8", "replace")
@@ -219,6 +237,7 @@ def _letter(letter_id: str, queue: str, values: Mapping[bytes, bytes]) -> DeadLe
         traceback=text(b"traceback"),
         attempts=int(values[b"attempts"]),
         died_at_s=int(values[b"died_ms"]) / 1000,
+        kept_for_s=max(0, kept_ms) / 1000,
         body=values[b"body"],
     )
 
