@@ -18,8 +18,8 @@ from dramatiq.middleware import (
 
 from weighbridge.events import emit
 from weighbridge.lanes.queue.failure import is_brokers
+from weighbridge.lanes.queue.leasing import LeasingBroker
 from weighbridge.lanes.queue.stream_message import StreamMessage
-from weighbridge.lanes.queue.streams import StreamsBroker
 from weighbridge.task import DEFAULT_QUEUE_RETRIES
 
 logger: Final = logging.getLogger("weighbridge.queue")
@@ -108,7 +108,7 @@ class ServerAgeLimit(AgeLimit):
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
         """Reject a message that is too old."""
-        if not isinstance(broker, StreamsBroker):
+        if not isinstance(broker, LeasingBroker):
             super().before_process_message(broker, message)  # type: ignore[no-untyped-call]  # Dramatiq does not type it
             return
         limit_ms = message.options.get("max_age") or broker.get_actor(message.actor_name).options.get(
@@ -124,7 +124,7 @@ class LeaseFence(dramatiq.Middleware):
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
         """Skip a message that this process does not hold any more. Its end here changes nothing."""
-        if not isinstance(message, StreamMessage) or not isinstance(broker, StreamsBroker):
+        if not isinstance(message, StreamMessage) or not isinstance(broker, LeasingBroker):
             return
         if not broker.may_start(message):
             emit(

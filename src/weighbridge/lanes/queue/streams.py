@@ -18,6 +18,7 @@ from redis.cluster import RedisCluster
 from weighbridge.lanes.queue.keeper import WATCH_S, Keeper
 from weighbridge.lanes.queue.keys import MARKER_TTL_S, QueueKeys
 from weighbridge.lanes.queue.leases import Leases
+from weighbridge.lanes.queue.leasing import LeasingBroker
 from weighbridge.lanes.queue.middleware import default_middleware
 from weighbridge.lanes.queue.patient_client import PatientClient
 from weighbridge.lanes.queue.primary import plain_client
@@ -37,7 +38,7 @@ PROBE_TTL_MS: Final = 1_000
 SURE_SHARE: Final = 2 / 3
 
 
-class StreamsBroker(dramatiq.Broker):
+class StreamsBroker(LeasingBroker):
     """A broker for Dramatiq's own worker and middleware, on Redis 7 or Valkey, through Dramatiq's public names alone.
 
     *Writing.* A message is written at most once for each attempt of it (its id, and the number of its retries), for
@@ -93,7 +94,7 @@ class StreamsBroker(dramatiq.Broker):
         self._leases: dict[str, Leases] = {}
         self._solo = Solo()
         #: By which the age of messages is judged, whatever the clocks of web and worker hosts say.
-        self.clock = ServerClock(client)
+        self.clock = ServerClock(self.client)
         #: Called at least every third of a lease while a worker runs here, by a thread of its own.
         self.pulse: Callable[[], None] | None = None
         self._keeper: Keeper | None = None
@@ -183,10 +184,7 @@ class StreamsBroker(dramatiq.Broker):
         )
 
     def may_start(self, message: StreamMessage) -> bool:
-        """Whether a message that was handed out may still be run here; asks the server if its lease may have lapsed.
-
-        ``False``: another worker has it, or it will be fetched again. Its end here then changes nothing.
-        """
+        """As :class:`LeasingBroker` says."""
         leases = self._leases.get(message.queue_name)
         if leases is None:
             return True
