@@ -1,0 +1,10 @@
+"""``python -m tests.faults [--long] [--only NAME]... [--write]``: run the faults on both sides and print the accounts."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.faults.report import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The report: the account of each fault on both sides, printed, and written to ``docs/reference/faults.md``."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from tests.faults.catalogue import FAULTS
+from tests.faults.rig import Rig
+from tests.faults.side import Ours, Stock
+from tests.faults.trial import Fault, Result, Scale, run
+
+LEASE_S: Final = {Scale.SHORT: 2.0, Scale.LONG: 15.0}
+
+
+def side_by_side(fault: Fault, rigs: Sequence[Rig], *, scale: Scale, seed: int) -> list[Result]:
+    """One fault on each of the rigs: at the same time in the short form, one after the other in the long one."""
+    workers = len(rigs) if scale is Scale.SHORT else 1
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda rig: run(fault, rig, scale=scale, seed=seed), rigs))
+
+
+def shown(fault: Fault, results: Sequence[Result]) -> str:
+    """The accounts of one fault, as text for a terminal."""
+    lines = [f"== {fault.name}: {fault.title}", f"   promise: {fault.promise}"]
+    for result in results:
+        counted = ", ".join(f"{name} {count}" for name, count in result.account.figures().items() if count)
+        figures = "; ".join(f"{name}: {value}" for name, value in result.figures.items())
+        broken = "; ".join(result.problems) or "nothing"
+        lines.append(f"   {result.side} ({result.took_s:.1f} s)")
+        lines.append(f"      {counted}")
+        if figures:
+            lines.append(f"      {figures}")
+        lines.append(f"      broken: {broken}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only", action="append", metavar="NAME", choices=[fault.name for fault in FAULTS])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path)
+    options = parser.parse_args()
+    scale = Scale.LONG if options.long else Scale.SHORT
+    chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    held = True
+    with ExitStack() as stack:
+        directory = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        rigs = [
+            stack.enter_context(Rig(side(), directory / side.module, lease_s=LEASE_S[scale])) for side in (Ours, Stock)
+        ]
+        for fault in chosen:
+            ours, stock = results = side_by_side(fault, rigs, scale=scale, seed=options.seed)
+            print(shown(fault, results), flush=True)
+            held &= not ours.problems and bool(stock.problems)
+    return 0 if held else 1
