@@ -1,4 +1,4 @@
-"""The account of a fault: every call that was attempted, by its client's answer and by how it ended, as Jepsen keeps it.
+"""The account of a fault: every call that was attempted, by its client's answer and by how it ended, as in Jepsen.
 
 Nothing here knows a broker or a process: sets of call ids come in, sets of call ids come out.
 """
@@ -111,7 +111,11 @@ class Account:
             stranded=(acknowledged - ended) & present,
             lost=acknowledged - ended - present,
             recovered=unknown & seen,
-            misplaced=frozenset(line.call for line in lines if line.place not in allowed and line.call not in here),
+            misplaced=frozenset(
+                line.call
+                for line in lines
+                if line.mark is Mark.STARTED and line.place not in allowed and line.call not in here
+            ),
             unexpected=(seen & refused) | (seen - frozenset(answers)),
             doubled=frozenset(call for call, copies in holdings.present.items() if copies > 1),
             duplicated=frozenset(call for call, count in starts.items() if count > 1 + failures[call]),

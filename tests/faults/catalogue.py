@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.faults import kills
+from tests.faults import crashes, idle, kills, messages, outages, replies
 from tests.faults.trial import Fault
 
-FAULTS: Final[tuple[Fault, ...]] = (*kills.FAULTS,)
+FAULTS: Final[tuple[Fault, ...]] = (
+    *kills.FAULTS,
+    *outages.FAULTS,
+    *replies.FAULTS,
+    *messages.FAULTS,
+    *crashes.FAULTS,
+    *idle.FAULTS,
+)

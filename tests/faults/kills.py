@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import defaultdict
+from itertools import pairwise
 from typing import Final
 
 from tests.faults.record import Line, Mark
@@ -47,7 +48,7 @@ def _redelivery(lines: list[Line], killed: dict[int, float]) -> tuple[float, int
     longest_s, unexplained = 0.0, 0
     for runs in starts.values():
         runs.sort(key=lambda line: line.at_s)
-        for before, after in zip(runs, runs[1:], strict=False):
+        for before, after in pairwise(runs):
             if before.pid in killed:
                 longest_s = max(longest_s, after.at_s - killed[before.pid])
             else:
@@ -55,26 +56,30 @@ def _redelivery(lines: list[Line], killed: dict[int, float]) -> tuple[float, int
     return longest_s, unexplained
 
 
+def _wait_until_busy(trial: Trial, before: int) -> None:
+    wait_until(lambda: trial.started() >= before + PROCESSES * THREADS, what="a busy worker")
+
+
 def stop_workers(trial: Trial) -> None:
     """SIGTERM to a busy worker process, to the supervisor, and to the whole group; a new command goes on each time."""
-    ms = trial.pick(short=400, long=2_000)
+    ms = trial.pick(short=300, long=2_000)
     codes = []
     for target in ("process", "supervisor", "group"):
         worker = trial.rig.worker
         before = trial.started()
         load = trial.load(trial.plain(3 * PROCESSES * THREADS, ms=ms))
         load.join()
-        wait_until(lambda: trial.started() >= before + PROCESSES * THREADS, what="a busy worker", within_s=30)
+        _wait_until_busy(trial, before)
         if target == "process":
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.children()[0], signal.SIGTERM)
-            trial.settle()
             continue
         worker.signal(signal.SIGTERM, group=target == "group")
         codes.append(worker.wait())
         worker.stop()
         trial.rig.worker = trial.rig.start_worker()
-        trial.settle()
+    settled_s = trial.settle()
+    trial.figures["all ended after"] = f"{settled_s:.1f} s"
     account = trial.account()
     trial.figures["exit codes"] = ", ".join(map(str, codes))
     trial.expect(codes == [0, 0], f"exit codes {codes}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-# First, so that all else sees the shifted clock.
-from tests.faults import clock  # noqa: F401, I001
-
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from tests.faults import work
+from tests.faults import (
+    clock,  # noqa: F401  # for its effect
+    work,
+)
 from tests.faults.lag import LoopLag
 
 from weighbridge import BackgroundTasks, Dispatcher, task
@@ -20,9 +20,7 @@ TIMEOUT_S = 0.5
 
 
 def _broker() -> ConnectedBroker:
-    broker = connect(
-        os.environ["FAULTS_BROKER_URL"], namespace=os.environ["FAULTS_NAMESPACE"], timeout_s=TIMEOUT_S
-    )
+    broker = connect(os.environ["FAULTS_BROKER_URL"], namespace=os.environ["FAULTS_NAMESPACE"], timeout_s=TIMEOUT_S)
     assert isinstance(broker, ConnectedBroker)
     broker.lease_s = float(os.environ["FAULTS_LEASE_S"])
     return broker
@@ -63,6 +61,12 @@ async def add(call: str, tasks: BackgroundTasks, kind: str = "plain", ms: int = 
         tasks.options(delay_s=delay_ms / 1000).add_task(run, call, kind, ms)
     else:
         tasks.add_task(run, call, kind, ms)
+
+
+@app.post("/timed/{call}", status_code=202)
+async def add_timed(call: str, tasks: BackgroundTasks) -> None:
+    work.note_added(call)
+    tasks.add_task(run, call, work.Kind.PLAIN.value, 0)
 
 
 @app.post("/light/{call}")

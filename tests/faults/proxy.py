@@ -62,7 +62,8 @@ class Proxy:
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
-        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self.flowing = asyncio.Event()
 
     def start(self) -> None:
@@ -124,13 +125,25 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT_S)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        # No server of asyncio's: one that is closed drops the connections that it has just taken, open.
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        listener.setblocking(False)
+        self.port = int(listener.getsockname()[1])
+        self._accepting = asyncio.create_task(self._accept(listener))
+
+    async def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            while True:
+                connection, _ = await self._loop.sock_accept(listener)
+                task = asyncio.create_task(self._serve(connection))
+                self._serving.add(task)
+                task.add_done_callback(self._serving.discard)
 
     async def _refuse(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+            self._accepting = None
         await self._reset()
 
     async def _reset(self) -> None:
@@ -139,20 +152,22 @@ class Proxy:
 
     async def _close(self) -> None:
         await self._refuse()
-        self.flowing.set()
-        mine = asyncio.current_task()
-        others = [each for each in asyncio.all_tasks() if each is not mine]
-        for each in others:
-            each.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self.flowing.wait()
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
+            await self.flowing.wait()
             upstream = await asyncio.open_connection("127.0.0.1", self._upstream_port)
         except OSError:
             _reset(writer)
             return
+        except asyncio.CancelledError:
+            writer.close()
+            raise
         link = _Link(proxy=self, client=(reader, writer), server=upstream)
         self._links.add(link)
         try:
@@ -226,7 +241,9 @@ class _Link:
                     if not is_push(reply):
                         command = words_of(self._commands.popleft())
                         if self._proxy.wants(command, reply):
-                            await self._send(bytes(waiting[:at]) + (reply[: len(reply) // 2] if self._proxy.halves else b""))
+                            await self._send(
+                                bytes(waiting[:at]) + (reply[: len(reply) // 2] if self._proxy.halves else b"")
+                            )
                             self.reset()
                             return
                     at = end

@@ -14,8 +14,9 @@ from pathlib import Path
 
 
 class Mark(StrEnum):
-    """What a line says of a run."""
+    """What a line says of a run, or of what came before it."""
 
+    ADDED = "added"
     STARTED = "started"
     FINISHED = "finished"
     FAILED = "failed"

@@ -35,8 +35,19 @@ def wait_until(condition: Callable[[], object], *, what: str, within_s: float = 
 class Rig:
     """A side that runs. Its parts outlive a trial, since starting them costs seconds: see :meth:`renew`."""
 
-    def __init__(self, side: Side, directory: Path, *, lease_s: float, fsync: str = "always") -> None:
+    def __init__(
+        self,
+        side: Side,
+        directory: Path,
+        *,
+        lease_s: float,
+        fsync: str = "always",
+        direct: bool = False,
+        processes: int = PROCESSES,
+    ) -> None:
         self.side = side
+        self.direct = direct
+        self.processes = processes
         self.lease_s = lease_s
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
@@ -55,9 +66,9 @@ class Rig:
             stack.enter_context(self.worker_line)
             self.client: redis.Redis = stack.enter_context(contextlib.closing(self.server.client()))
             self.worker = self.start_worker()
-            stack.callback(lambda: self.worker.stop())
+            stack.callback(self._stop_worker)
             self.service = self.start_service()
-            stack.callback(lambda: self.service.stop())
+            stack.callback(self.service.stop)
             self.wait_for_worker(self.worker)
             self._open = stack.pop_all()
         return self
@@ -74,9 +85,10 @@ class Rig:
         )
 
     def start_worker(
-        self, *, clock_s: float = 0, processes: int = PROCESSES, threads: int = THREADS
+        self, *, clock_s: float = 0, processes: int | None = None, threads: int = THREADS
     ) -> WorkerCommand:
         """A worker of this side, which the caller stops."""
+        processes = processes or self.processes
         worker = WorkerCommand(
             self.side.worker_command(processes=processes, threads=threads),
             environment=self._environment(self.worker_line, clock_s),
@@ -104,8 +116,13 @@ class Rig:
         self.worker = self.start_worker()
         self.wait_for_worker(self.worker)
 
+    def _stop_worker(self) -> None:
+        self.worker.stop()  # whichever it is by then
+
     def _environment(self, line: Proxy, clock_s: float) -> dict[str, str]:
-        own = self.side.environment(self.server, port=line.port, lease_s=self.lease_s)
+        own = self.side.environment(
+            self.server, port=self.server.port if self.direct else line.port, lease_s=self.lease_s
+        )
         return {**own, RECORD: str(self.directory), SHIFT: str(clock_s)}
 
     def _log(self, what: str) -> Path:

@@ -8,9 +8,9 @@ import secrets
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,8 +36,8 @@ class KeepingServer:
         self.password = secrets.token_urlsafe(12)
         self._configuration = directory / "server.conf"
         self._configuration.write_text(
-            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\ndaemonize no\nsave \"\"\n"
-            f"appendonly yes\nappendfsync {fsync}\ndir \"{directory}\"\nlogfile \"{directory / 'server.log'}\"\n"
+            f'bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\ndaemonize no\nsave ""\n'
+            f'appendonly yes\nappendfsync {fsync}\ndir "{directory}"\nlogfile "{directory / "server.log"}"\n'
             "enable-debug-command local\nmaxmemory-policy noeviction\n",
             encoding="utf-8",
         )
@@ -52,28 +52,33 @@ class KeepingServer:
         """A client to the server itself, past all proxies; no blind retries."""
         return redis.Redis.from_url(self.url(), socket_timeout=5, retry=Retry(NoBackoff(), 0), **options)
 
-    def start(self, *, wait: bool = True) -> None:
-        """Start it; ``wait`` until it answers, its data loaded."""
+    def start(self, *, options: Mapping[str, object] | None = None, loaded: bool = True) -> None:
+        """Start it, and wait until it answers (``loaded``: its data too). ``options`` are of this start alone."""
+        extra = [word for name, value in (options or {}).items() for word in (f"--{name}", str(value))]
         self._guard = subprocess.Popen(
-            [*WATCHED, "3", "", str(find_binary()), str(self._configuration)],
+            [*WATCHED, "3", "", str(find_binary()), str(self._configuration), *extra],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        if wait:
-            self.wait_until_ready()
+        self._wait_for_answer(loaded=loaded)
 
-    def wait_until_ready(self) -> None:
-        """Wait until it answers, its data loaded."""
+    def wait_until_loaded(self) -> None:
+        """Wait until its data is loaded."""
+        self._wait_for_answer(loaded=True)
+
+    def _wait_for_answer(self, *, loaded: bool) -> None:
         deadline_s = time.monotonic() + READY_S
         with contextlib.closing(self.client()) as client:
             while True:
                 try:
-                    information: Any = client.info("server")
-                    break
+                    information: Any = client.info()
                 except redis.RedisError:
-                    assert time.monotonic() < deadline_s, f"the server does not answer: {self.log()}"
-                    time.sleep(0.01)
+                    information = {}
+                if information and not (loaded and information["loading"]):
+                    break
+                assert time.monotonic() < deadline_s, f"the server does not answer: {self.log()}"
+                time.sleep(0.01)
         self.pid = int(information["process_id"])
 
     def kill(self) -> None:
@@ -81,14 +86,12 @@ class KeepingServer:
         os.kill(self.pid, signal.SIGKILL)
         self._wait()
 
-    @contextmanager
-    def silent(self) -> Iterator[None]:
-        """The server takes connections and bytes, and answers nothing, until this is left."""
+    def fall_silent(self, *, for_s: float) -> None:
+        """Take connections and bytes, and answer nothing, for some seconds from now; returns at once."""
         os.kill(self.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.pid, signal.SIGCONT)
+        timer = threading.Timer(for_s, os.kill, (self.pid, signal.SIGCONT))
+        timer.daemon = True
+        timer.start()
 
     def stop(self) -> None:
         """End it; again: does nothing."""

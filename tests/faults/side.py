@@ -51,6 +51,14 @@ class Side(ABC):
         """What the server holds."""
 
     @abstractmethod
+    def reasons(self, client: redis.Redis) -> Counter[str]:
+        """The reasons of all dead letters, those of no call of a trial too."""
+
+    @abstractmethod
+    def left(self, client: redis.Redis) -> int:
+        """How many messages wait or are held."""
+
+    @abstractmethod
     def matches(self, exchange: Exchange) -> Matches:
         """Which commands are this exchange."""
 
@@ -90,6 +98,12 @@ class Ours(Side):
             dead[_call_of(letter.body) or letter.id] = str(letter.reason)
         return Holdings(present=Counter(_calls_of([*bodies, *delayed])), dead=dead)
 
+    def left(self, client: redis.Redis) -> int:
+        return client.xlen(QueueKeys(namespace=self.namespace, queue=QUEUE).stream)
+
+    def reasons(self, client: redis.Redis) -> Counter[str]:
+        return Counter(str(letter.reason) for letter in DeadLetters(client, self.namespace).list())
+
     def matches(self, exchange: Exchange) -> Matches:
         scripts = Scripts(redis.Redis())  # made to know the names of the scripts; nothing is sent
         match exchange:
@@ -122,9 +136,13 @@ class Stock(Side):
         for suffix in ("", ".DQ", ".XQ"):
             pipeline.hgetall(f"dramatiq:{QUEUE}{suffix}.msgs")
         waiting, delayed, dead = (list(each.values()) for each in pipeline.execute())
-        return Holdings(
-            present=Counter(_calls_of([*waiting, *delayed])), dead=dict.fromkeys(_calls_of(dead), "failed")
-        )
+        return Holdings(present=Counter(_calls_of([*waiting, *delayed])), dead=dict.fromkeys(_calls_of(dead), "failed"))
+
+    def left(self, client: redis.Redis) -> int:
+        return client.hlen(f"dramatiq:{QUEUE}.msgs")
+
+    def reasons(self, client: redis.Redis) -> Counter[str]:
+        return Counter({"failed": client.hlen(f"dramatiq:{QUEUE}.XQ.msgs")})
 
     def matches(self, exchange: Exchange) -> Matches:
         names = {

@@ -1,9 +1,6 @@
-"""The service and the tasks under plain Dramatiq at its stock settings, as its guide shows them: twin of ``ours.py``."""
+"""The service and the tasks under plain Dramatiq at stock settings, as its guide shows them: twin of ``ours.py``."""
 
 from __future__ import annotations
-
-# First, so that all else sees the shifted clock.
-from tests.faults import clock  # noqa: F401, I001
 
 import os
 from collections.abc import AsyncIterator
@@ -12,7 +9,10 @@ from contextlib import asynccontextmanager
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from fastapi import BackgroundTasks, FastAPI
-from tests.faults import work
+from tests.faults import (
+    clock,  # noqa: F401  # for its effect
+    work,
+)
 from tests.faults.lag import LoopLag
 
 broker = RedisBroker(  # type: ignore[no-untyped-call]  # Dramatiq does not type it
@@ -51,6 +51,12 @@ async def add(call: str, kind: str = "plain", ms: int = 0, delay_ms: int = 0) ->
         run.send_with_options(args=(call, kind, ms), delay=delay_ms)
     else:
         run.send(call, kind, ms)
+
+
+@app.post("/timed/{call}", status_code=202)
+async def add_timed(call: str) -> None:
+    work.note_added(call)
+    run.send(call, work.Kind.PLAIN.value, 0)
 
 
 @app.post("/light/{call}")

@@ -16,7 +16,6 @@ from tests.faults.rig import Rig
 from tests.faults.side import Ours
 from tests.faults.work import FAILING_PER_CENT, Kind
 
-
 T = TypeVar("T")
 
 
@@ -31,7 +30,7 @@ class Scale(StrEnum):
 
 #: Seconds in which everything must have ended after a fault, by scale. weighbridge gets far more in the short form, so
 #: that a slow machine fails no test; how long it took is measured all the same.
-RECOVERY_S: Final = {Scale.SHORT: 6.0, Scale.LONG: 60.0}
+RECOVERY_S: Final = {Scale.SHORT: 4.0, Scale.LONG: 60.0}
 PATIENCE_S: Final = {Scale.SHORT: 60.0, Scale.LONG: 120.0}
 
 
@@ -50,13 +49,14 @@ class Result:
 class Fault:
     """A fault: ``act`` brings it about in a trial. ``promise`` is what must hold, in a few words.
 
-    ``compared``: whether plain Dramatiq must break under it, or proves nothing.
+    ``compared``: the scales in which plain Dramatiq runs too, and must break, or the fault proves nothing.
     """
 
     name: str
     title: str
     promise: str
     act: Callable[[Trial], None]
+    compared: frozenset[Scale] = frozenset(Scale)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +72,7 @@ class Trial:
     loads: list[Load] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     may_stay: set[str] = field(default_factory=set)
+    delays_s: dict[str, float] = field(default_factory=dict)
     _made: int = 0
 
     @property
@@ -96,7 +97,9 @@ class Trial:
             fails = self.rng.randrange(100) < FAILING_PER_CENT
             delay_ms = self.rng.randrange(200, 1000) if self.rng.randrange(10) == 0 else 0
             kind = Kind.FAILING if fails else Kind.PLAIN
-            yield Request(call=self.new_call(), kind=kind, ms=self.rng.randrange(2 * ms + 1), delay_ms=delay_ms)
+            call = self.new_call()
+            self.delays_s[call] = delay_ms / 1000
+            yield Request(call=call, kind=kind, ms=self.rng.randrange(2 * ms + 1), delay_ms=delay_ms)
 
     def plain(self, count: int, *, ms: int = 0, kind: Kind = Kind.PLAIN) -> Iterator[Request]:
         """Requests that are all alike."""
@@ -119,6 +122,16 @@ class Trial:
     def started(self) -> int:
         """How many runs have started."""
         return sum(line.mark is Mark.STARTED for line in self.lines())
+
+    def early(self) -> int:
+        """How many delayed calls have started before they were due."""
+        first_s: dict[str, float] = {}
+        for line in self.lines():
+            if line.mark is Mark.STARTED:
+                first_s.setdefault(line.call, line.at_s)
+        attempts = (attempt for load in self.loads for attempt in load.attempts)
+        due_s = {each.call: each.sent_at_s + self.delays_s.get(each.call, 0.0) for each in attempts}
+        return sum(at_s < due_s.get(call, 0.0) for call, at_s in first_s.items())
 
     def holdings(self) -> Holdings:
         """What the server holds of this trial."""
@@ -163,7 +176,11 @@ def run(fault: Fault, rig: Rig, *, scale: Scale, seed: int) -> Result:
     rig.renew()
     trial = Trial(name=fault.name, rig=rig, scale=scale, rng=random.Random(f"{fault.name} {seed}"))
     start_s = time.monotonic()
-    fault.act(trial)
+    try:
+        fault.act(trial)
+    finally:
+        for load in trial.loads:  # or the next trial would have it beside its own
+            load.stop()
     account = trial.account()
     return Result(
         side=rig.side.name,

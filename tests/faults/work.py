@@ -43,6 +43,11 @@ class BrokenCallError(Exception):
     """What a call raises that is meant to."""
 
 
+def note_added(call: str) -> None:
+    """Note that a call is about to be added."""
+    Record(Path(os.environ[RECORD])).note(call, Mark.ADDED, Place.WEB)
+
+
 def run(call: str, kind: str, ms: int) -> None:
     """One run of one call, in the record from its first line to its last."""
     record = Record(Path(os.environ[RECORD]))

@@ -1,0 +1,92 @@
+"""Tasks that harm the process they run in, and processes whose clock is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from tests.faults.record import Mark
+from tests.faults.trial import Fault, Scale, Trial
+from tests.faults.work import Kind
+
+#: Runs that a call which ends its process may have: two with others beside it, one alone.
+MOST_RUNS: Final = 3
+CLOCK_S: Final = 600.0
+#: Plain Dramatiq's lease is its heartbeat, which its settings put at 60 s.
+STOCK_LEASE_S: Final = 60.0
+
+
+def end_processes(trial: Trial) -> None:
+    """Calls that exit, crash or are killed, between innocent ones."""
+    innocent = list(trial.plain(trial.pick(short=60, long=600), ms=20))
+    requests = list(innocent)
+    guilty: dict[str, Kind] = {}
+    for number, kind in enumerate((Kind.EXITS, Kind.CRASHES, Kind.KILLED)):
+        (request,) = trial.plain(1, kind=kind)
+        guilty[request.call] = kind
+        requests.insert((number + 1) * len(innocent) // 4 + number, request)
+    trial.load(requests, per_s=60.0)
+    settled_s = trial.settle()
+    runs = Counter(line.call for line in trial.lines() if line.mark is Mark.STARTED)
+    account = trial.account()
+    dead = trial.holdings().dead
+    trial.figures["runs"] = ", ".join(f"{kind} {runs[call]}" for call, kind in guilty.items())
+    trial.figures["all ended after"] = f"{settled_s:.1f} s"
+    for call, kind in guilty.items():
+        trial.expect(runs[call] <= MOST_RUNS, f"a call that {kind} ran {runs[call]} times")
+        trial.expect(dead.get(call) == "crashed", f"a call that {kind} ended as {dead.get(call)}")
+    innocent_dead = account.dead - guilty.keys()
+    trial.expect(not innocent_dead, f"{len(innocent_dead)} innocent calls dead")
+
+
+def hold_interpreter(trial: Trial) -> None:
+    """Calls that hold the interpreter's lock for three leases, with others beside them."""
+    lease_s = trial.rig.lease_s if trial.ours else STOCK_LEASE_S
+    greedy = list(trial.plain(1, kind=Kind.GREEDY, ms=int(3_000 * lease_s)))
+    # Others go on meanwhile: plain Dramatiq looks for workers without a heartbeat at one command of a thousand.
+    trial.load([*greedy, *trial.plain(int(3 * 20 * lease_s), ms=5)], per_s=20.0)
+    settled_s = trial.settle()
+    runs = Counter(line.call for line in trial.lines() if line.mark is Mark.STARTED)
+    most = max(runs[request.call] for request in greedy)
+    trial.figures["most runs of one call"] = str(most)
+    trial.figures["all ended after"] = f"{settled_s:.1f} s"
+    trial.expect(most <= 2, f"a call ran {most} times")  # the promise's number
+    trial.expect(not trial.account().dead, f"{len(trial.account().dead)} dead")
+
+
+def shift_clocks(trial: Trial) -> None:
+    """A worker whose clock is ten minutes ahead beside a right one; services ten minutes ahead and behind."""
+    extra = trial.rig.start_worker(clock_s=CLOCK_S, processes=1)
+    services = [trial.rig.start_service(clock_s=shift_s) for shift_s in (CLOCK_S, -CLOCK_S)]
+    try:
+        trial.rig.wait_for_worker(extra)
+        for service in services:
+            trial.load(trial.mixed(trial.pick(short=150, long=2_000)), per_s=100.0, port=service.port)
+        settled_s = trial.settle()
+    finally:
+        extra.stop()
+        for service in services:
+            service.stop()
+    early = trial.early()
+    trial.figures["delayed calls that ran early"] = str(early)
+    trial.figures["all ended after"] = f"{settled_s:.1f} s"
+    trial.expect(not early, f"{early} delayed calls ran early")
+    trial.expect(not trial.account().duplicated, f"{len(trial.account().duplicated)} duplicated")
+    trial.expect(not trial.account().dead, f"{len(trial.account().dead)} dead")
+
+
+FAULTS: Final = (
+    Fault(
+        name="clocks",
+        title="a worker's clock 10 minutes ahead, producers' clocks 10 minutes ahead and behind",
+        promise="0 duplicated; delayed calls and retries run when they are due",
+        act=shift_clocks,
+    ),
+    Fault(
+        name="greedy-task",
+        title="tasks that hold the interpreter's lock for three leases",
+        promise="at most 2 runs, none dead",
+        act=hold_interpreter,
+        compared=frozenset({Scale.LONG}),  # three of plain Dramatiq's leases are three minutes
+    ),
+)

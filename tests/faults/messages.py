@@ -1,0 +1,75 @@
+"""Messages that no worker can run: undecodable, for another queue, of an unknown task, wrong arguments, too big."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import dramatiq
+from tests.faults.record import Line, Mark
+from tests.faults.rig import PROCESSES, THREADS
+from tests.faults.side import QUEUE
+from tests.faults.trial import Fault, Trial
+
+LEVELS: Final = 64
+
+
+def plant_bad_messages(trial: Trial) -> None:
+    """Put bad messages between good ones, several of each; then see whether every thread still works."""
+    before_reasons = trial.rig.side.reasons(trial.rig.client)
+    load = trial.load(trial.plain(100, ms=5), per_s=100.0)
+    bodies = [body for _ in range(trial.pick(short=3, long=30)) for body in _bad_bodies(trial)]
+    for number, body in enumerate(bodies):
+        trial.rig.side.plant(trial.rig.client, body, number=number)
+    load.join()
+    settled_s = trial.settle()
+    before = len(trial.lines())
+    # So many that each process has more than it can run, whichever of them fetches first.
+    trial.load(trial.plain(8 * PROCESSES * THREADS, ms=100))
+    trial.settle()
+    beside = _most_at_once(trial.lines()[before:])
+    reasons = trial.rig.side.reasons(trial.rig.client) - before_reasons
+    trial.figures["bad messages"] = str(len(bodies))
+    trial.figures["dead letters"] = ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "none"
+    trial.figures["calls at one time afterwards"] = f"{beside} of {PROCESSES * THREADS}"
+    trial.figures["all ended after"] = f"{settled_s:.1f} s"
+    trial.expect(beside == PROCESSES * THREADS, f"only {beside} threads of {PROCESSES * THREADS} are left")
+
+
+def _bad_bodies(trial: Trial) -> list[bytes]:
+    deep: Any = "x"
+    for _ in range(LEVELS):
+        deep = [deep]
+    return [
+        b"\xff\xfe no message",
+        b'{"queue_name": 1}',
+        _body(("planted", "plain", 0), queue="elsewhere"),
+        _body(("planted", "plain", 0), actor="faults.nobody"),
+        _body(("planted", {"no": "kind"}, "no number")),
+        _body(("planted", deep, 0)),
+        _body(("planted", "plain", "x" * trial.pick(short=2_000_000, long=50_000_000))),
+    ]
+
+
+def _body(args: tuple[Any, ...], *, queue: str = QUEUE, actor: str = "faults.run") -> bytes:
+    message: dramatiq.Message[Any] = dramatiq.Message(
+        queue_name=queue, actor_name=actor, args=args, kwargs={}, options={"redis_message_id": "planted"}
+    )
+    return message.encode()
+
+
+def _most_at_once(lines: list[Line]) -> int:
+    now = most = 0
+    for line in sorted(lines, key=lambda line: line.at_s):
+        now += 1 if line.mark is Mark.STARTED else -1
+        most = max(most, now)
+    return most
+
+
+FAULTS: Final = (
+    Fault(
+        name="bad-messages",
+        title="undecodable, for another queue, of an unknown task, with wrong arguments, 64 levels deep, far too big",
+        promise="dead-lettered with the reason; neighbours and threads unaffected",
+        act=plant_bad_messages,
+    ),
+)
