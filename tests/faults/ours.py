@@ -7,10 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from tests.faults import (
-    clock,  # noqa: F401  # for its effect
-    work,
-)
+from tests.faults import work
 from tests.faults.lag import LoopLag
 
 from weighbridge import BackgroundTasks, Dispatcher, task

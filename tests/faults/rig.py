@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Final, Self
 
 import redis
-from tests.faults.clock import SHIFT
 from tests.faults.proxy import Proxy
 from tests.faults.record import Record
 from tests.faults.server import KeepingServer
@@ -22,6 +21,8 @@ from tests.faults.workers import WorkerCommand
 PROCESSES: Final = 2
 THREADS: Final = 8
 READY_S: Final = 60.0
+#: The folder of a module that Python imports when it starts.
+WRONG_CLOCK: Final = Path(__file__).parent / "wrong_clock"
 
 
 def wait_until(condition: Callable[[], object], *, what: str, within_s: float = READY_S) -> None:
@@ -123,7 +124,8 @@ class Rig:
         own = self.side.environment(
             self.server, port=self.server.port if self.direct else line.port, lease_s=self.lease_s
         )
-        return {**own, RECORD: str(self.directory), SHIFT: str(clock_s)}
+        shifted = {"PYTHONPATH": str(WRONG_CLOCK), "FAULTS_CLOCK_S": str(clock_s)} if clock_s else {}
+        return {**own, **shifted, RECORD: str(self.directory)}
 
     def _log(self, what: str) -> Path:
         self._started += 1

@@ -9,10 +9,7 @@ from contextlib import asynccontextmanager
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from fastapi import BackgroundTasks, FastAPI
-from tests.faults import (
-    clock,  # noqa: F401  # for its effect
-    work,
-)
+from tests.faults import work
 from tests.faults.lag import LoopLag
 
 broker = RedisBroker(  # type: ignore[no-untyped-call]  # Dramatiq does not type it
