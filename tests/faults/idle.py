@@ -36,7 +36,7 @@ def pick_up(trial: Trial) -> None:
     trial.expect(
         p99_ms <= 3 * factor * P99_MS if factor > 1 else p99_ms <= P99_MS, f"1 % after {p99_ms:.0f} ms and more"
     )
-    # A reader looks for lapsed leases five times in a lease, which in the short form is far shorter than at its default.
+    # A reader looks for lapsed leases five times in a lease, and in the short form a lease is short.
     limit = COMMANDS_PER_S + trial.pick(short=10.0 / trial.rig.lease_s, long=0.0)
     trial.expect(per_process <= limit, f"{per_process:.1f} commands a second for an idle queue")
 

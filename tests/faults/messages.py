@@ -24,7 +24,7 @@ def plant_bad_messages(trial: Trial) -> None:
     settled_s = trial.settle()
     before = len(trial.lines())
     # So many that each process has more than it can run, whichever of them fetches first.
-    trial.load(trial.plain(8 * PROCESSES * THREADS, ms=100))
+    trial.load(trial.plain(4 * PROCESSES * THREADS, ms=300))
     trial.settle()
     beside = _most_at_once(trial.lines()[before:])
     reasons = trial.rig.side.reasons(trial.rig.client) - before_reasons

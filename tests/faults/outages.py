@@ -13,6 +13,7 @@ from tests.faults.account import Answer, Attempt
 from tests.faults.load import Load, Request
 from tests.faults.rig import wait_until
 from tests.faults.trial import Fault, Trial
+from tests.faults.work import Kind
 
 #: Seconds in which the service answers a request whose call it cannot enqueue (``ours.py``), and what may come on top.
 TIMEOUT_S: Final = 0.5
@@ -26,6 +27,7 @@ def restart_broker(trial: Trial) -> None:
     load = trial.load(trial.mixed(100_000), per_s=trial.pick(short=100.0, long=150.0))
     for outage_s in outages_s:
         time.sleep(trial.pick(short=0.5, long=4.0))
+        trial.load(_caught_by(trial, outage_s)).join()
         trial.rig.server.kill()
         time.sleep(outage_s)
         trial.rig.server.start()
@@ -36,6 +38,13 @@ def restart_broker(trial: Trial) -> None:
     trial.figures["all ended after"] = f"{settled_s:.1f} s"
     trial.expect(trial.rig.worker.starts == starts, "the worker had to be started again")
     trial.expect(not trial.account().dead, f"{len(trial.account().dead)} dead")
+
+
+def _caught_by(trial: Trial, outage_s: float) -> Iterator[Request]:
+    """Calls that the outage catches: some fail while it lasts, some are delayed until it is over."""
+    yield from trial.plain(8, kind=Kind.FAILING, ms=int(min(outage_s, 2.0) * 500))
+    for _ in range(8):
+        yield Request(call=trial.new_call(), delay_ms=int((outage_s + 1.5) * 1000))
 
 
 def silence_broker(trial: Trial) -> None:
