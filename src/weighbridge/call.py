@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from weighbridge.decision import Decision, Lane
@@ -117,6 +117,8 @@ class Call:
 
     ``added_at_s`` is on the clock of its chooser; ``payload`` holds the encoded arguments of a call that is queued.
 
+    What may hold argument values stays out of ``repr``.
+
     The type checker keeps it from being changed, not the running program: each ``add_task`` makes one, and a frozen
     dataclass of this size takes four times as long to make.
     """
@@ -124,13 +126,13 @@ class Call:
     id: Final[str]
     name: Final[str]
     func: Final[Callable[..., Any]]
-    args: Final[tuple[Any, ...]]
-    kwargs: Final[Mapping[str, Any]]
+    args: Final[tuple[Any, ...]] = field(repr=False)
+    kwargs: Final[Mapping[str, Any]] = field(repr=False)
     spec: Final[TaskSpec | None]
     is_async: Final[bool]
     decision: Final[Decision]
-    context: Final[Context]
+    context: Final[Context] = field(repr=False)
     added_at_s: Final[float]
     weight: Final[float] = 0.0
     options: Final[CallOptions] = CallOptions()
-    payload: Final[Payload | None] = None
+    payload: Final[Payload | None] = field(default=None, repr=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Final
 
+from weighbridge.arguments.limit import size_of
 from weighbridge.call import Call, CallOptions, Payload, new_call_id
 from weighbridge.constraint import Constraint, Target, target_of
 from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
@@ -22,7 +22,7 @@ from weighbridge.errors import (
 )
 from weighbridge.events import emit
 from weighbridge.policy import Policy, ask, reads_of
-from weighbridge.settings import ArgumentsCheck
+from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES, ArgumentsCheck
 from weighbridge.surroundings import Queue, Readings
 from weighbridge.task import OnUnavailable, Registry, TaskSpec
 
@@ -75,6 +75,7 @@ class Chooser:
         readings: Readings | None = None,
         queue: Queue | None = None,
         arguments_check: ArgumentsCheck = ArgumentsCheck.OFF,
+        arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,
         new_id: Callable[[], str] = new_call_id,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,6 +83,7 @@ class Chooser:
         self._readings = readings
         self._queue = queue
         self._arguments_check = arguments_check
+        self._arguments_limit_bytes = arguments_limit_bytes
         self._checks_arguments = arguments_check is not ArgumentsCheck.OFF
         self._new_id = new_id
         self._clock = clock
@@ -120,7 +122,7 @@ class Chooser:
         :raises DeclarationError: if the function's declaration cannot be obeyed as given.
         :raises WeightError: if its weight function fails.
         :raises ConstraintError: if an option asks for a lane that its constraint forbids.
-        :raises ArgumentError: if it goes to the queue with arguments that do not survive it.
+        :raises ArgumentError: if it goes to the queue with arguments that do not survive it, or are too large for it.
         :raises OptionError: if it goes to the queue with an option that the broker cannot obey.
         :raises DuplicateTaskError, BrokerError: if it goes to the queue, and its task was declared since the opening
             in a way that the broker cannot obey.
@@ -143,6 +145,7 @@ class Chooser:
             self._queue.check(spec, options)
             if payload is None:
                 payload = spec.codec.encode(args, kwargs)
+            spec.codec.check_size(*payload, limit_bytes=self._arguments_limit_bytes)
         else:
             payload = None
             if decision is _RUN_HERE and self._queue is not None:
@@ -244,11 +247,11 @@ class Chooser:
             payload = spec.codec.encode(args, kwargs)
         except ArgumentError:
             return None, None  # if the policy queues it all the same, encoding it then raises
-        return payload, len(json.dumps(payload, separators=(",", ":")))
+        return payload, size_of(*payload)
 
     def _check_arguments(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         try:
-            spec.codec.encode(args, kwargs)
+            spec.codec.check_size(*spec.codec.encode(args, kwargs), limit_bytes=self._arguments_limit_bytes)
         except ArgumentError as error:
             if self._arguments_check is ArgumentsCheck.STRICT:
                 raise

@@ -32,6 +32,7 @@ QUEUE_NAME: Final = re.compile(r"(?!.*\.(?:DQ|XQ)$)[a-zA-Z_][a-zA-Z0-9._-]{0,99}
 TASK_NAME: Final = re.compile(r"[\w.<>:/-]{1,200}")
 #: Dramatiq waits no longer between two retries, whatever it is told.
 LONGEST_BACKOFF_S: Final = 7 * 24 * 60 * 60
+_LONGEST_SHOWN: Final = 200
 
 
 class UnknownOptionError(DeclarationError, TypeError):
@@ -125,6 +126,12 @@ def _declare(func: F, options: dict[str, Any]) -> F:
         )
     name = options.get("name")
     name = f"{func.__module__}.{func.__qualname__}" if name is None else name
+    if isinstance(name, str) and options.get("name") is None and TASK_NAME.fullmatch(name) is None:
+        raise DeclarationError(
+            task=_short(name),
+            problem="has a name that messages and logs cannot carry, made of its module's and its own",
+            remedy="name it: @task(name=…), of 1 to 200 letters, digits, or any of _ . : / < > -",
+        )
     spec = _checked(func, name, options)
     registry.add(spec)
     return func
@@ -135,11 +142,11 @@ def _checked(func: FunctionType, name: str, options: dict[str, Any]) -> TaskSpec
     for option in options.keys() - allowed:
         close = difflib.get_close_matches(option, allowed, n=1)
         hint = f"did you mean {close[0]}?" if close else f"the options are {', '.join(sorted(allowed))}"
-        raise UnknownOptionError(task=str(name), problem=f"has the unknown option {option!r}", remedy=hint)
+        raise UnknownOptionError(task=_short(str(name)), problem=f"has the unknown option {option!r}", remedy=hint)
     for option, value in options.items():
         fits, remedy = _OPTIONS[option]
         if not fits(value):
-            raise DeclarationError(task=str(name), problem=f"has {option}={value!r}", remedy=remedy)
+            raise DeclarationError(task=_short(str(name)), problem=f"has {option}={_short(repr(value))}", remedy=remedy)
     if inspect.isasyncgenfunction(func) or inspect.isgeneratorfunction(func):
         raise DeclarationError(
             task=name, problem="is a generator function, whose body nobody would run", remedy="use a plain def"
@@ -208,6 +215,11 @@ def _check_crossing(spec: TaskSpec) -> None:
         DeclarationWarning,
         stacklevel=5,
     )
+
+
+def _short(text: str) -> str:
+    """What is shown of a name or a value, which may be of any length."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def _is_flag(value: object) -> bool:

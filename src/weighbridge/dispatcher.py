@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import cached_property, partial
 from types import TracebackType
@@ -19,12 +19,13 @@ from fastapi import Depends
 from weighbridge.background.injection import STATE, provider_of
 from weighbridge.background.outside import OutsideTasks
 from weighbridge.chooser import Chooser
+from weighbridge.connection import connected, open_queue, report_unreachable
 from weighbridge.decision import Decision, Lane
 from weighbridge.dispatch import Dispatch, publish, withdraw
-from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DispatcherError, NotOpenError
+from weighbridge.errors import DispatcherError, NotOpenError
 from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.lanes.starter import open_starter
-from weighbridge.outlook import check_tasks, crossing_tasks, lanes_of
+from weighbridge.outlook import check_tasks, lanes_of
 from weighbridge.policy import Policy, load_policy, reads_of
 from weighbridge.readings import LiveReadings
 from weighbridge.run import runs_in_queue_lane
@@ -35,8 +36,6 @@ from weighbridge.worker_dispatch import WorkerDispatch
 if TYPE_CHECKING:
     import dramatiq
 
-    from weighbridge.lanes.queue import QueueLane
-    from weighbridge.lanes.queue.checkup import StartCheck
 
 P = ParamSpec("P")
 
@@ -94,7 +93,7 @@ class Dispatcher:
         async with AsyncExitStack() as stack:
             self._stack = stack  # a second opening meanwhile is refused
             stack.callback(self._forget)
-            queue = await self._open_queue(stack)
+            queue = await open_queue(self.settings, broker=self._broker, registry=registry, stack=stack)
             in_process = await self._open_in_process(stack)
             token = anyio.lowlevel.current_token()
             readings = LiveReadings(
@@ -113,6 +112,7 @@ class Dispatcher:
                     readings=readings,
                     queue=queue,
                     arguments_check=self.settings.arguments_check,
+                    arguments_limit_bytes=self.settings.arguments_limit_bytes,
                 ),
                 in_process=in_process,
                 queue=queue,
@@ -125,7 +125,7 @@ class Dispatcher:
             if queue is not None:
                 starter = await open_starter()  # not a task group, which would wrap an error of the user's block
                 stack.push_async_callback(starter.stop)
-                starter.start("weighbridge broker check", copy_context(), partial(_report_unreachable, queue))
+                starter.start("weighbridge broker check", copy_context(), partial(report_unreachable, queue))
             self._dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
         return self
 
@@ -146,37 +146,6 @@ class Dispatcher:
         async with self:
             yield {STATE: self}
 
-    async def _open_queue(self, stack: AsyncExitStack) -> QueueLane | None:
-        if self._broker is None and self.settings.broker_url is None:
-            return None
-        # On a thread: loading Dramatiq and a client library reads a hundred files.
-        queue, start_check = await anyio.to_thread.run_sync(self._make_queue)
-        queue.open()
-
-        async def close() -> None:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(queue.close)
-
-        stack.push_async_callback(close)
-        start_check.start()
-        stack.callback(start_check.stop)
-        return queue
-
-    def _make_queue(self) -> tuple[QueueLane, StartCheck]:
-        from weighbridge.lanes.queue import QueueLane  # noqa: PLC0415  # a service without a queue never loads Dramatiq
-        from weighbridge.lanes.queue.checkup import StartCheck  # noqa: PLC0415  # as above
-
-        broker = self._broker or self._connect()
-        queue = QueueLane(
-            broker=broker,
-            timeout_s=self.settings.enqueue_timeout_s,
-            waiting_limit=self.settings.publisher_waiting,
-            close_broker=self._broker is None,
-        )
-        for spec in crossing_tasks(registry):
-            queue.bind(spec)
-        return queue, StartCheck(broker)
-
     async def _open_in_process(self, stack: AsyncExitStack) -> InProcessLane:
         lane = InProcessLane(
             threads=self.settings.in_process_threads,
@@ -186,21 +155,6 @@ class Dispatcher:
             clock=time.monotonic,
         )
         return await stack.enter_async_context(lane)
-
-    def _connect(self) -> dramatiq.Broker:
-        if self.settings.broker_url is None:
-            raise BrokerNotConfiguredError(
-                problem="a queue needs a broker, and none is configured",
-                remedy="set WEIGHBRIDGE_BROKER_URL, or give Dispatcher(broker_url=…)",
-            )
-        from weighbridge.lanes.queue import connect  # noqa: PLC0415  # as in _make_queue
-
-        return connect(
-            self.settings.broker_url,
-            namespace=self.settings.namespace,
-            timeout_s=self.settings.enqueue_timeout_s,
-            lease_s=self.settings.lease_s,
-        )
 
     # -- in the app -----------------------------------------------------------------------------------------
 
@@ -293,12 +247,6 @@ class Dispatcher:
         :raises BrokerNotConfiguredError: if there is none.
         :raises BrokerError: if it cannot be used.
         """
-        broker = self._broker or self._connect()
+        broker = connected(self.settings) if self._broker is None else self._broker
         self._in_worker = WorkerDispatch.over(broker, registry=registry, policy=self._policy, settings=self.settings)
         return broker
-
-
-async def _report_unreachable(queue: QueueLane) -> None:
-    """A broker that is down is no outage of the service, so the start does not wait for it; the lane logs it."""
-    with suppress(BrokerError):
-        await anyio.to_thread.run_sync(queue.ping, abandon_on_cancel=True)

@@ -25,6 +25,8 @@ from weighbridge.settings_file import file_settings
 PREFIX = "WEIGHBRIDGE_"
 DEFAULT_NAMESPACE: Final = "weighbridge"
 DEFAULT_LEASE_S: Final = 15.0
+#: The bytes of a call's encoded arguments: no broker likes large messages, and what is large belongs into a store.
+DEFAULT_ARGUMENTS_LIMIT_BYTES: Final = 256 * 1024
 BROKER_SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
 #: What Kubernetes puts into each pod for a Service named ``weighbridge`` or ``weighbridge-…``.
 _SERVICE_LINK: Final = re.compile(
@@ -124,6 +126,13 @@ class Settings(BaseSettings):
         description="For calls that stay though their task could be queued: `warn` logs, `strict` refuses "
         "arguments that would not survive the queue.",
     )
+    arguments_limit_kib: int = Field(
+        default=DEFAULT_ARGUMENTS_LIMIT_BYTES // 1024,
+        ge=1,
+        le=65_536,
+        description="KiB that the arguments of one queued call may be as JSON; more is refused by `add_task`, and by "
+        "workers. Raise it for the workers first.",
+    )
 
     def __init__(self, **values: Any) -> None:
         _refuse_misspelt_variables(os.environ, known=type(self).model_fields)
@@ -176,6 +185,11 @@ class Settings(BaseSettings):
             )
         return value
 
+    @property
+    def arguments_limit_bytes(self) -> int:
+        """``arguments_limit_kib`` in bytes."""
+        return self.arguments_limit_kib * 1024
+
     def with_changes(self, **changes: object) -> Self:
         """A copy with some settings changed, validated like the original."""
         return type(self)(**{**self.model_dump(), **changes})
@@ -197,6 +211,7 @@ class SettingsArguments(TypedDict, total=False):
     drain_timeout_s: float
     modules: Sequence[str]
     arguments_check: Literal["off", "warn", "strict"] | ArgumentsCheck
+    arguments_limit_kib: int
 
 
 def _refuse_misspelt_variables(environ: Mapping[str, str], *, known: Mapping[str, object]) -> None:

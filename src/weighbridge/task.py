@@ -80,16 +80,22 @@ class TaskSpec:
         except Exception as error:
             raise WeightError(
                 task=self.name,
-                problem=f"cannot be weighed: its weight function raised {type(error).__name__}: {error}",
+                # Its text may quote an argument, and errors get into answers and logs; the cause has it.
+                problem=f"cannot be weighed: its weight function raised {type(error).__name__}",
                 remedy="let it take the same arguments as the task and return a number of milliseconds",
             ) from error
         if not is_weight(weight):
             raise WeightError(
                 task=self.name,
-                problem=f"cannot be weighed: its weight function returned {weight!r}",
+                problem=f"cannot be weighed: its weight function returned {_shown(weight)}",
                 remedy=f"return {WEIGHT_TAKES}",
             )
         return float(weight)
+
+
+def _shown(weight: object) -> str:
+    """A number as it is. Of anything else the type: a weight function may hand an argument back."""
+    return repr(weight) if isinstance(weight, int | float) else f"a {type(weight).__name__}"
 
 
 def is_weight(value: object) -> bool:

@@ -83,7 +83,7 @@ class WorkerDispatch(Dispatch):
 
         check_broker(broker)
         for spec in crossing_tasks(registry):
-            bind(broker, spec)
+            bind(broker, spec, arguments_limit_bytes=settings.arguments_limit_bytes)
         let_messages_be_found(broker)
         dispatch = cls(broker, registry=registry, policy=policy, settings=settings)
         broker.add_middleware(AfterWorker(dispatch.close))
@@ -100,9 +100,15 @@ class WorkerDispatch(Dispatch):
                     timeout_s=self._settings.enqueue_timeout_s,
                     waiting_limit=self._settings.publisher_waiting,
                     close_broker=False,
+                    arguments_limit_bytes=self._settings.arguments_limit_bytes,
                 )
                 queue.open()
-                self.chooser = WorkerChooser(registry=self._registry, policy=self._policy, queue=queue)
+                self.chooser = WorkerChooser(
+                    registry=self._registry,
+                    policy=self._policy,
+                    queue=queue,
+                    arguments_limit_bytes=self._settings.arguments_limit_bytes,
+                )
                 self.queue = queue
         return self
 

@@ -316,7 +316,7 @@ def test_options_that_middleware_adds_before_the_write_are_written(bench: Bench)
         def before_enqueue(self, broker: Any, message: Any, delay: Any) -> None:
             message.options["trace"] = "abc"
 
-    broker = bench.broker(Tracer())
+    broker = bench.broker(Tracer(), message_options={"trace"})
     bench.recorder(broker).send(1)
 
     assert fetched(bench.consumer(broker)).options == {"trace": "abc"}

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from contextvars import Context
 from typing import Any
 from uuid import RFC_4122, UUID
 
 import pytest
 
-from weighbridge.call import CallOptions, new_call_id
-from weighbridge.decision import Lane
+from weighbridge.call import Call, CallOptions, new_call_id
+from weighbridge.decision import Decision, Lane
 from weighbridge.errors import OptionError
+from weighbridge.lanes.queue.call_message import CallMessage
+from weighbridge.lanes.queue.stream_message import Entry, StreamMessage
+from weighbridge.lanes.queue.stream_queue import Letter, Write
 from weighbridge.task import LONGEST_S
 
 
@@ -54,3 +58,27 @@ def test_a_call_that_would_expire_before_it_may_start_is_refused(expires_s: floa
 def test_a_delay_in_process_is_refused() -> None:
     with pytest.raises(OptionError, match="only the queue waits"):
         CallOptions.checked(delay_s=60, lane=Lane.IN_PROCESS)
+
+
+def test_no_text_of_a_call_or_its_message_shows_an_argument() -> None:
+    secret = "CARD-4242"
+    call = Call(
+        id="1",
+        name="pay",
+        func=len,
+        args=(secret,),
+        kwargs={"card": secret},
+        spec=None,
+        is_async=False,
+        decision=Decision(lane=Lane.QUEUE, reason="a test", rule="test"),
+        context=Context(),
+        added_at_s=0.0,
+        payload=([secret], {"card": secret}),
+    )
+    message = CallMessage(queue_name="q", actor_name="pay", args=(secret,), kwargs={}, options={}, message_id="1")
+    held = StreamMessage(message, entry=Entry(id="1-0", fields={b"m": message.encode()}))
+    write = Write(body=message.encode(), delay_ms=0)
+    letter = Letter(id="1", fields={"body": message.encode()}, ttl_ms=1)
+    for each in (call, message, held, write, letter, Entry(id="1-0", fields={b"m": message.encode()}), [message]):
+        assert secret not in f"{each!r} {each}"
+    assert (repr(message), str(held)) == ("<CallMessage pay (1)>", "pay (1)")

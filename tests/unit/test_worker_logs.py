@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.errors import BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError, DecodeError
 
-from weighbridge.worker.logs import ConsumerFailures, HiddenArguments, hide_arguments
+from weighbridge.worker.logs import DECODING, ConsumerFailures, HiddenArguments, hide_arguments
 
 SECRET = "CARD-4242"
 
@@ -101,3 +101,18 @@ def test_hiding_twice_adds_one_filter(broker: StubBroker) -> None:
 
     filters = logging.getLogger("dramatiq.worker.WorkerThread").filters
     assert sum(isinstance(each, HiddenArguments) for each in filters) == 1
+
+
+def test_a_body_that_cannot_be_decoded_is_told_by_the_kind_of_its_fault(broker: StubBroker) -> None:
+    body = f'{{"args": ["{SECRET}"'.encode()
+    with pytest.raises(DecodeError) as caught:
+        dramatiq.Message.decode(body)
+    record = logging.makeLogRecord({"msg": "Failed to decode message using encoder %r.", "args": ("json",)})
+    record.exc_info = (caught.type, caught.value, caught.tb)
+
+    hide_arguments(broker)
+    [hiding] = logging.getLogger(DECODING[0]).filters
+    assert isinstance(hiding, HiddenArguments)
+    assert hiding.filter(record)
+
+    assert logging.Formatter().format(record) == "Failed to decode message using encoder 'json'. (DecodeError)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weighbridge.arguments.annotations import UnresolvedError, names_around, resolved
+from weighbridge.arguments.limit import size_of, too_deep, too_large
 from weighbridge.arguments.misfit import Misfit
 from weighbridge.arguments.obstacle import Obstacle
 from weighbridge.arguments.parameters import Parameters
@@ -61,8 +62,8 @@ class ArgumentCodec:
 
         Values are only read. What was not passed is not written: its default is the function's, there as here.
 
-        :raises ArgumentError: for a call that does not fit the signature, or a value that does not survive the
-            way; it names the argument and the place in it, and holds no values.
+        :raises ArgumentError: for a call that does not fit the signature, a value that does not survive the way,
+            or one of too many levels; it names the argument and the place in it, and holds no values.
         """
         schema, parameters = self._usable(ArgumentError)
         try:
@@ -71,8 +72,33 @@ class ArgumentCodec:
         except Misfit as misfit:
             facts = misfit.facts
         else:
-            return parameters.unbind(plain, len(args), kwargs)
+            deep = too_deep(plain)
+            if deep is None:
+                return parameters.unbind(plain, len(args), kwargs)
+            facts = deep.facts
         raise ArgumentError(task=self._task, **facts)
+
+    def check_size(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        limit_bytes: int,
+        error: type[ArgumentError] = ArgumentError,
+    ) -> None:
+        """Refuse plain values that are more than ``limit_bytes`` of JSON.
+
+        :raises ArgumentError: (or ``error``) naming the largest argument.
+        """
+        size_bytes = size_of(args, kwargs)
+        if size_bytes <= limit_bytes:
+            return
+        try:
+            plain = self._usable(error)[1].bind(tuple(args), kwargs)
+            facts = too_large(plain, size_bytes=size_bytes, limit_bytes=limit_bytes).facts
+        except Misfit as misfit:  # a message's arguments may fit no signature either
+            facts = misfit.facts
+        raise error(task=self._task, **facts)
 
     def decode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The typed values of a message's plain ones.
@@ -81,12 +107,16 @@ class ArgumentCodec:
         """
         schema, parameters = self._usable(PayloadError)
         try:
-            values = read(schema, parameters.bind(tuple(args), kwargs))
+            plain = parameters.bind(tuple(args), kwargs)
+            deep = too_deep(plain)
+            values = read(schema, plain) if deep is None else {}
         except Misfit as misfit:
             facts = misfit.facts
         else:
-            positional, keywords = parameters.unbind(values, len(args), kwargs)
-            return tuple(positional), keywords
+            if deep is None:
+                positional, keywords = parameters.unbind(values, len(args), kwargs)
+                return tuple(positional), keywords
+            facts = deep.facts
         raise PayloadError(task=self._task, **facts)
 
     def _planned(self) -> _Plan:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from weighbridge.arguments.kinds import kind_of
+from weighbridge.arguments.limit import is_too_deep
 from weighbridge.arguments.misfit import Misfit, article, at, key_step
 
 #: Errors of pydantic whose text is made of the type's own words, never of what was passed.
@@ -62,6 +63,8 @@ def not_validated(name: str, value: Any, error: Exception) -> Misfit:
 
 def not_written(name: str, value: Any) -> Misfit:
     """An argument that has no JSON text."""
+    if is_too_deep([value]):
+        return Misfit(argument=name, problem=_TOO_DEEP[0], remedy=_TOO_DEEP[1])
     path, leaf, depth = _unwritable(value)
     problem, remedy = _TOO_DEEP if depth == _DEPTH else _why_unwritable(leaf)
     if len(path) > _LONGEST_PATH:

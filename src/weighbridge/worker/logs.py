@@ -9,12 +9,14 @@ from typing import Final
 
 import dramatiq
 import dramatiq.worker
-from dramatiq.errors import BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError, DecodeError
 
 FORMAT: Final = "%(asctime)s %(levelname)-8s [%(process)d] %(message)s"
 HIDDEN: Final = "(not logged)"
 #: Where Dramatiq's actors log from.
 ACTOR_FILE: Final = inspect.getfile(dramatiq.Actor)
+#: The loggers of Dramatiq's that tell of a body which cannot be decoded, and quote it.
+DECODING: Final = ("dramatiq.brokers.rabbitmq._RabbitmqConsumer",)
 
 
 def log_to_stderr() -> None:
@@ -33,7 +35,8 @@ def log_to_stderr() -> None:
 class HiddenArguments(logging.Filter):
     """Lets every record pass, and takes the argument values out of what Dramatiq logs.
 
-    A message becomes its task and its id, and the arguments that an actor says it has received a fixed text.
+    A message becomes its task and its id, and the arguments that an actor says it has received a fixed text. A body
+    that cannot be decoded stands in the exception's text, so of that exception only the kind is kept.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -41,6 +44,10 @@ class HiddenArguments(logging.Filter):
         if isinstance(record.args, tuple):
             by_actor = record.pathname == ACTOR_FILE
             record.args = tuple(_without_values(each, by_actor=by_actor) for each in record.args)
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, DecodeError):
+            record.exc_info = None
+            record.msg = f"{record.msg} ({type(error.error).__name__})"
         return True
 
 
@@ -52,6 +59,7 @@ def hide_arguments(broker: dramatiq.Broker) -> None:
     queues = broker.get_declared_queues() | broker.get_declared_delay_queues()
     threads = ["WorkerThread", *(f"ConsumerThread({queue})" for queue in queues)]
     loggers = [logging.getLogger(f"{dramatiq.worker.__name__}.{thread}") for thread in threads]
+    loggers += [logging.getLogger(name) for name in DECODING]
     loggers += [actor.logger for actor in broker.actors.values()]
     for logger in loggers:
         if not any(isinstance(each, HiddenArguments) for each in logger.filters):

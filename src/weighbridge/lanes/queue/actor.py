@@ -12,6 +12,7 @@ from dramatiq.results import Results
 
 from weighbridge.errors import BrokerError, DuplicateTaskError, PayloadError
 from weighbridge.lanes.queue.running_message import running_message
+from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES
 from weighbridge.task import TaskSpec
 
 #: What the middleware ``Retries`` adds to the options that an actor may have.
@@ -21,12 +22,13 @@ _RETRY_OPTIONS = frozenset({"max_retries", "min_backoff", "max_backoff", "throws
 class TypedActor(dramatiq.Actor[..., Any]):
     """The actor that runs one task. ``spec`` is the task's declaration.
 
-    ``send`` and ``message`` take the values that the function takes, and encode them. A message whose
-    arguments do not fit the function is never retried: it is a dead letter at once.
+    ``send`` and ``message`` take the values that the function takes, and encode them. A message whose arguments do
+    not fit the function, or are more than ``arguments_limit_bytes``, is never retried: it is a dead letter at once.
     """
 
-    def __init__(self, spec: TaskSpec, *, broker: dramatiq.Broker) -> None:
+    def __init__(self, spec: TaskSpec, *, broker: dramatiq.Broker, arguments_limit_bytes: int) -> None:
         self.spec = spec
+        self.arguments_limit_bytes = arguments_limit_bytes
         options: dict[str, Any] = {
             "max_retries": spec.queue_retries,
             "min_backoff": _milliseconds(spec.min_backoff_s),
@@ -36,7 +38,7 @@ class TypedActor(dramatiq.Actor[..., Any]):
         if spec.time_limit_s is not None:
             options["time_limit"] = _milliseconds(spec.time_limit_s)
         super().__init__(
-            _decoding(spec, keeps_result=_takes_results(broker)),
+            _decoding(spec, keeps_result=_takes_results(broker), limit_bytes=arguments_limit_bytes),
             broker=broker,
             actor_name=spec.name,
             queue_name=spec.queue,
@@ -63,20 +65,25 @@ class TypedActor(dramatiq.Actor[..., Any]):
     ) -> dramatiq.Message[Any]:
         """A message with these values as arguments, encoded.
 
-        :raises ArgumentError: if an argument does not survive the way to a worker.
+        :raises ArgumentError: if an argument does not survive the way to a worker, or is too large for it.
         """
         encoded_args, encoded_kwargs = self.spec.codec.encode(args, kwargs or {})
+        self.spec.codec.check_size(encoded_args, encoded_kwargs, limit_bytes=self.arguments_limit_bytes)
         return super().message_with_options(args=tuple(encoded_args), kwargs=encoded_kwargs, **options)
 
 
-def bind(broker: dramatiq.Broker, spec: TaskSpec) -> TypedActor:
+def bind(
+    broker: dramatiq.Broker, spec: TaskSpec, *, arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES
+) -> TypedActor:
     """Make ``spec`` known to ``broker``, without I/O. Again changes nothing; a newer declaration replaces.
+
+    Its actor writes and takes arguments of at most ``arguments_limit_bytes``.
 
     :raises DuplicateTaskError: if an actor of the user's own has the task's name.
     :raises BrokerError: if the broker lacks a middleware without which the declaration would not be obeyed.
     """
     holder = broker.actors.get(spec.name)
-    if isinstance(holder, TypedActor) and holder.spec is spec:
+    if isinstance(holder, TypedActor) and holder.spec is spec and holder.arguments_limit_bytes == arguments_limit_bytes:
         return holder
     if holder is not None and not isinstance(holder, TypedActor):
         raise DuplicateTaskError(
@@ -84,7 +91,7 @@ def bind(broker: dramatiq.Broker, spec: TaskSpec) -> TypedActor:
         )
     _check_middleware(broker, spec)
     broker.actors.pop(spec.name, None)
-    return TypedActor(spec, broker=broker)
+    return TypedActor(spec, broker=broker, arguments_limit_bytes=arguments_limit_bytes)
 
 
 def _check_middleware(broker: dramatiq.Broker, spec: TaskSpec) -> None:
@@ -109,18 +116,22 @@ def _takes_results(broker: dramatiq.Broker) -> bool:
     return any(isinstance(middleware, Results | Pipelines | Callbacks) for middleware in broker.middleware)
 
 
-def _decoding(spec: TaskSpec, *, keeps_result: bool) -> Callable[..., Any]:
+def _decoding(spec: TaskSpec, *, keeps_result: bool, limit_bytes: int) -> Callable[..., Any]:
     """The task's function behind the decoding of its arguments.
 
     Not in a hook before the run: Dramatiq swallows what a hook raises, and runs the function on raw values.
     """
     func = spec.func
 
+    def decoded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        spec.codec.check_size(args, kwargs, limit_bytes=limit_bytes, error=PayloadError)
+        return spec.codec.decode(args, kwargs)
+
     if spec.is_async:
 
         @functools.wraps(func)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
-            values, named = spec.codec.decode(args, kwargs)
+            values, named = decoded(args, kwargs)
             try:
                 with running_message(spec):
                     result = await func(*values, **named)
@@ -134,7 +145,7 @@ def _decoding(spec: TaskSpec, *, keeps_result: bool) -> Callable[..., Any]:
 
     @functools.wraps(func)
     def run(*args: Any, **kwargs: Any) -> Any:
-        values, named = spec.codec.decode(args, kwargs)
+        values, named = decoded(args, kwargs)
         with running_message(spec):
             result = func(*values, **named)
         return result if keeps_result else None

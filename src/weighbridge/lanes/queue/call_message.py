@@ -13,9 +13,16 @@ from pydantic_core import to_json
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CallMessage(dramatiq.Message[Any]):
     """A message whose arguments are plain JSON, as the codec made them. Any reader sees a message like any other."""
+
+    def __str__(self) -> str:
+        """Task and id: Dramatiq's own text quotes the arguments, and logs and errors are no place for them."""
+        return f"{self.actor_name} ({self.message_id})"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
 
     def encode(self) -> bytes:
         """The message as JSON; by Dramatiq's own encoder if another one is in force, or an option asks for it."""

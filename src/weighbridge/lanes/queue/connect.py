@@ -20,7 +20,7 @@ from weighbridge.lanes.queue.middleware import default_middleware
 from weighbridge.lanes.queue.primary import LeavingConnection, LeavingSSLConnection, Place, cluster_client
 from weighbridge.lanes.queue.signals import SparingSignals
 from weighbridge.lanes.queue.streams import StreamsBroker
-from weighbridge.settings import BROKER_SCHEMES, DEFAULT_LEASE_S
+from weighbridge.settings import BROKER_SCHEMES, DEFAULT_ARGUMENTS_LIMIT_BYTES, DEFAULT_LEASE_S
 
 SETTING: Final = "broker_url"
 #: The share of the time-out that one attempt to write gets, so that three fit in: 150 ms of 0.5 s.
@@ -46,12 +46,19 @@ class ConnectedBroker(SparingSignals, StreamsBroker):
         super().__init__(**options)
 
 
-def connect(broker_url: str, *, namespace: str, timeout_s: float, lease_s: float = DEFAULT_LEASE_S) -> dramatiq.Broker:
+def connect(
+    broker_url: str,
+    *,
+    namespace: str,
+    timeout_s: float,
+    lease_s: float = DEFAULT_LEASE_S,
+    arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,
+) -> dramatiq.Broker:
     """A broker for ``redis://``, ``rediss://``, ``unix://`` (our own, over Redis Streams), ``amqp(s)://``.
 
     Nothing is sent: whether the broker is there shows at the first exchange. ``timeout_s`` bounds each
     exchange, in seconds. A worker that is silent for ``lease_s`` seconds loses its calls to others (not with
-    ``amqp(s)://``).
+    ``amqp(s)://``). No worker of this broker decodes a message that is far above ``arguments_limit_bytes``.
 
     :raises SettingsError: if the address cannot be read. Its password is never shown.
     :raises BrokerError: if the address needs what is not installed.
@@ -71,6 +78,7 @@ def connect(broker_url: str, *, namespace: str, timeout_s: float, lease_s: float
         middleware=default_middleware(),
         replicas=int(own.get("replicas", "0")),
         lease_s=lease_s,
+        arguments_limit_bytes=arguments_limit_bytes,
     )
 
 

@@ -16,14 +16,14 @@ from redis.cluster import RedisCluster
 
 from weighbridge.errors import DeadLetterNotFoundError
 from weighbridge.lanes.queue.keys import QueueKeys, queues_key
+from weighbridge.lanes.queue.message_options import TRACEBACK_LIMIT
 from weighbridge.lanes.queue.primary import plain_client
 from weighbridge.lanes.queue.scripts import Scripts
-from weighbridge.lanes.queue.stream_message import Entry, StreamMessage, UnreadableError, read_message
+from weighbridge.lanes.queue.stream_message import Entry, OversizedError, StreamMessage, UnreadableError, read_message
 from weighbridge.lanes.queue.stream_queue import Letter
 
-#: Characters of an exception's text, and of a traceback, that are kept.
+#: Characters of an exception's text that are kept.
 ERROR_LIMIT: Final = 1_000
-TRACEBACK_LIMIT: Final = 20_000
 #: Letters that one round trip asks for.
 PAGE: Final = 200
 #: What Dramatiq's ``Retries`` and ``AgeLimit`` go by, and what a second life starts without.
@@ -42,7 +42,9 @@ class DeadReason(StrEnum):
     UNKNOWN_TASK = "unknown_task"
     """The worker has no task of its name: most often, workers older than the web processes."""
     UNDECODABLE = "undecodable"
-    """It is no message."""
+    """It is no message, or one whose counts or levels are out of bounds."""
+    TOO_LARGE = "too_large"
+    """It is larger than a message with the largest arguments can be, so it was not decoded."""
     CRASHED = "crashed"
     """Each of its runs ended with its worker process, the last one while nothing else ran in that process."""
     WRONG_QUEUE = "wrong_queue"
@@ -190,7 +192,7 @@ def crashed_letter(message: StreamMessage, *, crashes: int, ttl_s: float) -> Let
 def undecodable_letter(entry: Entry, error: UnreadableError, *, ttl_s: float) -> Letter:
     """The dead letter for an entry that holds no message."""
     fields: dict[str, str | bytes | int] = {
-        "reason": DeadReason.UNDECODABLE,
+        "reason": DeadReason.TOO_LARGE if isinstance(error, OversizedError) else DeadReason.UNDECODABLE,
         "error": str(error)[:ERROR_LIMIT],
         "attempts": 0,
         "body": entry.body,

@@ -21,6 +21,7 @@ from weighbridge.lanes.queue.publisher import Publisher
 from weighbridge.lanes.queue.waiter import Waiter, Waiters
 from weighbridge.lanes.queue.writer import Item
 from weighbridge.lanes.queue.writer_choice import writer_for
+from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES
 from weighbridge.task import TaskSpec
 
 
@@ -30,10 +31,20 @@ class QueueLane:
     :param timeout_s: Seconds in which the broker must accept a request's calls.
     :param waiting_limit: Calls that may wait for the broker.
     :param close_broker: Whether :meth:`close` closes the broker too, as its maker does.
+    :param arguments_limit_bytes: What the arguments of one call may be, encoded.
     """
 
-    def __init__(self, *, broker: dramatiq.Broker, timeout_s: float, waiting_limit: int, close_broker: bool) -> None:
+    def __init__(
+        self,
+        *,
+        broker: dramatiq.Broker,
+        timeout_s: float,
+        waiting_limit: int,
+        close_broker: bool,
+        arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,
+    ) -> None:
         self._broker = broker
+        self._arguments_limit_bytes = arguments_limit_bytes
         self._timeout_s = timeout_s
         self._waiting_limit = waiting_limit
         self._close_broker = close_broker
@@ -80,7 +91,7 @@ class QueueLane:
     def bind(self, spec: TaskSpec) -> TypedActor:
         """Make a task known to the broker, without I/O of ours. Raises what :func:`bind` of this package does."""
         with self._binding:
-            return bind(self._broker, spec)
+            return bind(self._broker, spec, arguments_limit_bytes=self._arguments_limit_bytes)
 
     def check(self, spec: TaskSpec, options: CallOptions) -> None:
         """Make sure that the broker can do what a call asks for, and knows its task. On any thread.

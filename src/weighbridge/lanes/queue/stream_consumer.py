@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import dramatiq
 import redis
@@ -17,9 +17,10 @@ from weighbridge.events import emit
 from weighbridge.lanes.queue.dead_letters import crashed_letter, letter_for, undecodable_letter, wrong_queue_letter
 from weighbridge.lanes.queue.keeper import LEASE_LOST, Keeper
 from weighbridge.lanes.queue.leases import Leases
+from weighbridge.lanes.queue.message_options import MessageOptions, UnreadableOptionError
 from weighbridge.lanes.queue.patient_client import PatientClient
 from weighbridge.lanes.queue.solo import Admission, Solo
-from weighbridge.lanes.queue.stream_message import Entry, StreamMessage, UnreadableError, read_message
+from weighbridge.lanes.queue.stream_message import Entry, StreamMessage, UnreadableError, check_body, read_message
 from weighbridge.lanes.queue.stream_queue import Letter, is_group_missing
 
 logger: Final = logging.getLogger("weighbridge.queue")
@@ -45,7 +46,9 @@ class StreamConsumer(dramatiq.Consumer):
         keeper: Keeper,
         solo: Solo,
         reader: PatientClient,
+        options: MessageOptions,
         prefetch: int,
+        body_limit_bytes: int,
         lease_s: float,
         dead_ttl_s: float,
     ) -> None:
@@ -54,7 +57,9 @@ class StreamConsumer(dramatiq.Consumer):
         self._keeper = keeper
         self._solo = solo
         self._reader = reader
+        self._options = options
         self._prefetch = prefetch
+        self._body_limit_bytes = body_limit_bytes
         self._lease_s = lease_s
         self._dead_ttl_s = dead_ttl_s
         self._fetched: deque[Entry] = deque()
@@ -205,7 +210,7 @@ class StreamConsumer(dramatiq.Consumer):
             self._end(entry.id, letter=None)
             return None
         try:
-            message = StreamMessage(read_message(entry.body), entry=entry)
+            message = StreamMessage(self._restrained(entry.body), entry=entry)
         except UnreadableError as error:
             self._bury(entry.id, undecodable_letter(entry, error, ttl_s=self._dead_ttl_s))
             return None
@@ -230,6 +235,15 @@ class StreamConsumer(dramatiq.Consumer):
                 crashes=entry.crashes,
             )
         self._leases.name(entry.id, message_id=message.message_id)
+        return message
+
+    def _restrained(self, body: bytes) -> dramatiq.Message[Any]:
+        check_body(body, limit_bytes=self._body_limit_bytes)
+        message = read_message(body)
+        try:
+            self._options.restrain(message)
+        except UnreadableOptionError as error:
+            raise UnreadableError(f"has no usable number in {error}") from error
         return message
 
     def _settle(self, message: StreamMessage, *, letter: Letter | None) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import dramatiq
 from dramatiq.errors import DecodeError
 
-#: Options that harm Dramatiq's worker: with a time in ``eta`` it holds a message back in this process's memory, and
-#: ``throws`` can only be a class, which no message can carry, and costs a thread if it is something else.
-_NEVER_FROM_OUTSIDE: Final = ("eta", "throws")
+from weighbridge.arguments.limit import DEEPEST, is_too_deep
+
+#: Bytes that one byte of an argument may take in a message: Dramatiq writes ``é``, two bytes, as ``\\u00e9``.
+_ESCAPED: Final = 3
+#: Bytes of a message beside its arguments: names, options, and a traceback of 20,000 characters, all escaped.
+_ENVELOPE_BYTES: Final = 256 * 1024
 #: Deaths of a worker process after which a message that it ran is suspected of being the cause.
 SUSPECT_AFTER: Final = 2
 
@@ -25,7 +28,7 @@ class Entry:
     """
 
     id: str
-    fields: Mapping[bytes, bytes]
+    fields: Mapping[bytes, bytes] = field(repr=False)
     counted_crashes: int = 0
     condemned: bool = False
 
@@ -74,6 +77,9 @@ class StreamMessage(dramatiq.MessageProxy):
         """Task and id: Dramatiq writes a message like this into its log, and argument values do not belong there."""
         return f"{self.actor_name} ({self.message_id})"
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
     def stuff_exception(self, exception: BaseException) -> None:
         """Keep the exception; Dramatiq's own place for it is private."""
         super().stuff_exception(exception)
@@ -87,6 +93,26 @@ class StreamMessage(dramatiq.MessageProxy):
 
 class UnreadableError(Exception):
     """A body that is no message."""
+
+
+class OversizedError(UnreadableError):
+    """A body that is larger than a message with the largest arguments can be, so that it is not decoded."""
+
+
+def largest_body(arguments_limit_bytes: int) -> int:
+    """The bytes that a message may have whose arguments are within their limit."""
+    return _ESCAPED * arguments_limit_bytes + _ENVELOPE_BYTES
+
+
+def check_body(body: bytes, *, limit_bytes: int) -> None:
+    """Look at the size of a body, before it is decoded.
+
+    :raises OversizedError: if it is more than ``limit_bytes``.
+    """
+    if len(body) > limit_bytes:
+        raise OversizedError(
+            f"is {len(body):,} bytes, more than the {limit_bytes:,} that a message may have by arguments_limit_kib"
+        )
 
 
 def read_message(body: bytes) -> dramatiq.Message[Any]:
@@ -111,16 +137,14 @@ def read_message(body: bytes) -> dramatiq.Message[Any]:
         )
         if not isinstance(getattr(message, name), kind)
     ]
-    if not wrong and not isinstance(message.options.get("retries", 0), int):
-        wrong = ["options.retries"]
     if wrong:
         raise UnreadableError(f"has a wrong type in {', '.join(wrong)}")
     try:
         f"{message.queue_name}{message.actor_name}{message.message_id}".encode()
     except UnicodeEncodeError as error:  # JSON can say half a character, which no key or log can
         raise UnreadableError("has half a character in a name or its id") from error
-    for option in _NEVER_FROM_OUTSIDE:
-        message.options.pop(option, None)
+    if is_too_deep([*message.args, *message.kwargs.values()]):
+        raise UnreadableError(f"has arguments nested more than {DEEPEST} levels deep")
     return message
 
 

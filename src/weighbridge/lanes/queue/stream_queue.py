@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 import redis
@@ -31,7 +31,7 @@ CRASHES_TTL_MS: Final = CRASHES_TTL_S * 1000
 class Write:
     """A message to write: encoded, and delayed by ``delay_ms`` (0 or less: not at all)."""
 
-    body: bytes
+    body: bytes = field(repr=False)
     delay_ms: int
 
 
@@ -40,7 +40,7 @@ class Letter:
     """A dead letter to write: its id, its fields, and the milliseconds for which it is kept."""
 
     id: str
-    fields: Mapping[str, str | bytes | int]
+    fields: Mapping[str, str | bytes | int] = field(repr=False)
     ttl_ms: int
 
 

@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import dramatiq
@@ -15,10 +15,11 @@ import redis
 from dramatiq.errors import QueueJoinTimeout, QueueNotFound
 from redis.cluster import RedisCluster
 
-from weighbridge.lanes.queue.keeper import WATCH_S, Keeper
+from weighbridge.lanes.queue.keeper import Keeper
 from weighbridge.lanes.queue.keys import MARKER_TTL_S, QueueKeys
 from weighbridge.lanes.queue.leases import Leases
 from weighbridge.lanes.queue.leasing import LeasingBroker
+from weighbridge.lanes.queue.message_options import MessageOptions
 from weighbridge.lanes.queue.middleware import default_middleware
 from weighbridge.lanes.queue.patient_client import PatientClient
 from weighbridge.lanes.queue.primary import plain_client
@@ -27,8 +28,10 @@ from weighbridge.lanes.queue.scripts import Scripts
 from weighbridge.lanes.queue.server_clock import ServerClock
 from weighbridge.lanes.queue.solo import Solo
 from weighbridge.lanes.queue.stream_consumer import StreamConsumer
-from weighbridge.lanes.queue.stream_message import StreamMessage, attempt_of
+from weighbridge.lanes.queue.stream_message import StreamMessage, largest_body
 from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
+from weighbridge.lanes.queue.stream_writer import StreamWriter, as_written
+from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES
 
 #: Seconds between two looks of :meth:`StreamsBroker.join`, which is for tests.
 JOIN_INTERVAL_S: Final = 0.01
@@ -65,6 +68,9 @@ class StreamsBroker(LeasingBroker):
     :param middleware: ``None``: what weighbridge gives to a broker that it makes from an address.
     :param replicas: How many replicas must have a message before its write counts. A write that fewer have confirmed in
         time raises redis-py's ``TimeoutError``; writing again is safe.
+    :param arguments_limit_bytes: What the arguments of one call may be; a worker decodes no message far above it.
+    :param message_options: Options that pass from a message to the middleware, beside those that Dramatiq's and any
+        middleware's ``actor_options`` name (``message_options.py`` has the rules).
     :raises BrokerError: if ``client`` decodes its replies, or a cluster would spread the namespace over its nodes.
     """
 
@@ -78,6 +84,8 @@ class StreamsBroker(LeasingBroker):
         dead_ttl_s: float = 7 * 86_400,
         marker_ttl_s: float = MARKER_TTL_S,
         replicas: int = 0,
+        arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,
+        message_options: Iterable[str] = (),
     ) -> None:
         super().__init__(middleware=default_middleware() if middleware is None else middleware)
         self.client = plain_client(client, namespace=namespace)
@@ -86,15 +94,22 @@ class StreamsBroker(LeasingBroker):
         self.lease_s = lease_s
         self.dead_ttl_s = dead_ttl_s
         self.marker_ttl_s = marker_ttl_s
+        self._body_limit_bytes = largest_body(arguments_limit_bytes)
+        self._options = MessageOptions(self, extra=message_options)
         #: This process in the group: the host and the process id are for people, the rest makes it one of its kind.
         self.consumer_name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.queues: dict[str, StreamQueue] = {}
         self._scripts = Scripts(self.client)
-        self._write_group = ReplicatedScript(self._scripts.enqueue, client=self.client, replicas=replicas)
         self._leases: dict[str, Leases] = {}
         self._solo = Solo()
         #: By which the age of messages is judged, whatever the clocks of web and worker hosts say.
         self.clock = ServerClock(self.client)
+        self._writer = StreamWriter(
+            script=ReplicatedScript(self._scripts.enqueue, client=self.client, replicas=replicas),
+            keys_of=lambda queue: self._queue(queue).keys,
+            now_ms=self.clock.now_ms,
+            marker_ttl_s=marker_ttl_s,
+        )
         #: Called at least every third of a lease while a worker runs here, by a thread of its own.
         self.pulse: Callable[[], None] | None = None
         self._keeper: Keeper | None = None
@@ -123,12 +138,12 @@ class StreamsBroker(LeasingBroker):
         leases = self._leases.get(message.queue_name)
         if leases is None:
             return self.enqueue_many([(message, delay)])[0]
-        message = _without_eta(message)
+        message = as_written(message)
         self.emit_before("enqueue", message, delay)
         write = Write(body=message.encode(), delay_ms=delay or 0)
         if not leases.add_follow_up(message, write, message_id=message.message_id):
-            message = self._by_server_clock(message)
-            self._write([(message, Write(body=message.encode(), delay_ms=write.delay_ms))])
+            message = self._dated(message)
+            self._writer.write([(message, Write(body=message.encode(), delay_ms=write.delay_ms))])
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -144,10 +159,12 @@ class StreamsBroker(LeasingBroker):
 
         :raises QueueNameError: if a message names a queue that cannot exist.
         """
-        prepared = [(self._by_server_clock(_without_eta(message)), delay) for message, delay in messages]
+        prepared = [(self._dated(as_written(message)), delay) for message, delay in messages]
         for message, delay in prepared:
             self.emit_before("enqueue", message, delay)
-        self._write([(message, Write(body=message.encode(), delay_ms=delay or 0)) for message, delay in prepared])
+        self._writer.write(
+            [(message, Write(body=message.encode(), delay_ms=delay or 0)) for message, delay in prepared]
+        )
         for message, delay in prepared:
             self.emit_after("enqueue", message, delay)
         return [message for message, _ in prepared]
@@ -178,7 +195,9 @@ class StreamsBroker(LeasingBroker):
             keeper=keeper,
             solo=self._solo,
             reader=PatientClient(self.client, block_s=timeout / 1000),
+            options=self._options,
             prefetch=prefetch,
+            body_limit_bytes=self._body_limit_bytes,
             lease_s=self.lease_s,
             dead_ttl_s=self.dead_ttl_s,
         )
@@ -265,37 +284,6 @@ class StreamsBroker(LeasingBroker):
             consumer=self.consumer_name,
         )
 
-    def _by_server_clock(self, message: dramatiq.Message[Any]) -> dramatiq.Message[Any]:
-        """A new message with an age limit, made at the same moment by the server's clock. A retry has that already."""
+    def _dated(self, message: dramatiq.Message[Any]) -> dramatiq.Message[Any]:
         actor = self.actors.get(message.actor_name)
-        limited = message.options.get("max_age") or (actor is not None and actor.options.get("max_age"))
-        if not limited or attempt_of(message):
-            return message
-        age_ms = int(time.time() * 1000) - message.message_timestamp
-        return message.copy(message_timestamp=self.clock.now_ms() - age_ms)
-
-    def _write(self, messages: Sequence[tuple[dramatiq.Message[Any], Write]]) -> None:
-        if not messages:
-            return
-        queues: dict[str, int] = {}
-        keys: list[str] = []
-        marks: list[str] = []
-        args: list[str | bytes | int] = []
-        for message, write in messages:
-            queue_keys = self._queue(message.queue_name).keys
-            if queue_keys.queue not in queues:
-                queues[queue_keys.queue] = len(queues) + 1
-                keys += (queue_keys.stream, queue_keys.delayed, queue_keys.wake)
-            marks.append(queue_keys.mark(message.message_id, attempt_of(message)))
-            args += (queues[queue_keys.queue], write.delay_ms, write.body)
-        head = (len(queues), int(WATCH_S * 1000), int(self.marker_ttl_s * 1000))
-        self._write_group([*keys, *marks], [*head, *args])
-
-
-def _without_eta(message: dramatiq.Message[Any]) -> dramatiq.Message[Any]:
-    """The message without the time at which another broker's worker would hold it back until it is due."""
-    if "eta" not in message.options:
-        return message
-    message = message.copy()
-    del message.options["eta"]
-    return message
+        return self._writer.dated(message, limited=actor is not None and bool(actor.options.get("max_age")))

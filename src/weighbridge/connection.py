@@ -1,0 +1,90 @@
+"""From the settings to a broker and the open queue lane."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from weighbridge.errors import BrokerError, BrokerNotConfiguredError
+from weighbridge.outlook import crossing_tasks
+from weighbridge.settings import Settings
+from weighbridge.task import Registry
+
+if TYPE_CHECKING:
+    import dramatiq
+
+    from weighbridge.lanes.queue import QueueLane
+    from weighbridge.lanes.queue.checkup import StartCheck
+
+
+def connected(settings: Settings) -> dramatiq.Broker:
+    """The broker of the settings. Without I/O.
+
+    :raises BrokerNotConfiguredError: if there is none.
+    :raises SettingsError, BrokerError: if its address cannot be used.
+    """
+    if settings.broker_url is None:
+        raise BrokerNotConfiguredError(
+            problem="a queue needs a broker, and none is configured",
+            remedy="set WEIGHBRIDGE_BROKER_URL, or give Dispatcher(broker_url=…)",
+        )
+    from weighbridge.lanes.queue import connect  # noqa: PLC0415  # a service without a queue never loads Dramatiq
+
+    return connect(
+        settings.broker_url,
+        namespace=settings.namespace,
+        timeout_s=settings.enqueue_timeout_s,
+        lease_s=settings.lease_s,
+        arguments_limit_bytes=settings.arguments_limit_bytes,
+    )
+
+
+async def open_queue(
+    settings: Settings, *, broker: dramatiq.Broker | None, registry: Registry, stack: AsyncExitStack
+) -> QueueLane | None:
+    """The open queue lane over ``broker``, else over that of the settings; ``None`` if there is neither.
+
+    ``stack`` closes it, and the broker too if it was made here. What the broker is set up to break is logged soon.
+
+    :raises BrokerError, DuplicateTaskError: if the broker cannot be used, or a task cannot be bound to it.
+    """
+    if broker is None and settings.broker_url is None:
+        return None
+    # On a thread: loading Dramatiq and a client library reads a hundred files.
+    queue, start_check = await anyio.to_thread.run_sync(_made, settings, broker, registry)
+    queue.open()
+
+    async def close() -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(queue.close)
+
+    stack.push_async_callback(close)
+    start_check.start()
+    stack.callback(start_check.stop)
+    return queue
+
+
+def _made(settings: Settings, broker: dramatiq.Broker | None, registry: Registry) -> tuple[QueueLane, StartCheck]:
+    from weighbridge.lanes.queue import QueueLane  # noqa: PLC0415  # as in connected()
+    from weighbridge.lanes.queue.checkup import StartCheck  # noqa: PLC0415  # as in connected()
+
+    used = connected(settings) if broker is None else broker
+    queue = QueueLane(
+        broker=used,
+        timeout_s=settings.enqueue_timeout_s,
+        waiting_limit=settings.publisher_waiting,
+        close_broker=broker is None,
+        arguments_limit_bytes=settings.arguments_limit_bytes,
+    )
+    for spec in crossing_tasks(registry):
+        queue.bind(spec)
+    return queue, StartCheck(used)
+
+
+async def report_unreachable(queue: QueueLane) -> None:
+    """A broker that is down is no outage of the service, so the start does not wait for it; the lane logs it."""
+    with suppress(BrokerError):
+        await anyio.to_thread.run_sync(queue.ping, abandon_on_cancel=True)
