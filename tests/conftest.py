@@ -11,6 +11,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
 from weighbridge.embedded import EmbeddedServer
+from weighbridge.task import registry
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background by a shell: then what tests start would inherit that Ctrl-C is ignored.
@@ -53,6 +54,19 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests say themselves what is configured; the machine's own variables do not leak in."""
     for variable in [name for name in os.environ if name.upper().startswith("WEIGHBRIDGE_")]:
         monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def only_own_tasks() -> Iterator[None]:
+    """A dispatcher looks at every declared task, so what other tests have declared is put aside."""
+    before = list(registry)
+    for spec in before:
+        registry.discard(spec.name)
+    yield
+    for spec in registry:
+        registry.discard(spec.name)
+    for spec in before:
+        registry.add(spec)
 
 
 @pytest.fixture

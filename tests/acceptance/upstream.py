@@ -5,10 +5,12 @@ They are fetched when the tests run and never become part of this project.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -58,7 +60,7 @@ def fetch(package: str, cache: Path) -> Upstream:
     """
     installed = version(package)
     root = cache / f"{package}-{installed}"
-    if not root.exists():
+    if not root.exists():  # two processes of one run may both find it missing
         download = subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
@@ -78,11 +80,12 @@ def fetch(package: str, cache: Path) -> Upstream:
 
 
 def _unpack(archive: Path, root: Path) -> None:
-    partial = root.with_suffix(".partial")
+    partial = Path(tempfile.mkdtemp(dir=root.parent))
     with tarfile.open(archive) as tar:
         members = [
             member for member in tar.getmembers() if len(parts := Path(member.name).parts) > 1 and parts[1] in NEEDED
         ]
         tar.extractall(partial, members=members, filter="data")
-    (partial / root.name).rename(root)
-    partial.rmdir()
+    with contextlib.suppress(OSError):  # another process was faster
+        (partial / root.name).rename(root)
+    shutil.rmtree(partial)

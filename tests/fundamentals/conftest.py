@@ -7,24 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from weighbridge.task import registry
-
 from .broker import MemoryBroker
 from .happenings import happened
 
 
 @pytest.fixture(autouse=True)
-def tasks_of_this_test_only() -> Iterator[None]:
-    """A dispatcher looks at every declared task, so what other tests declared is put aside."""
-    before = list(registry)
-    for spec in before:
-        registry.discard(spec.name)
+def nothing_of_other_tests(only_own_tasks: None) -> None:
     happened.clear()
-    yield
-    for spec in registry:
-        registry.discard(spec.name)
-    for spec in before:
-        registry.add(spec)
 
 
 @pytest.fixture

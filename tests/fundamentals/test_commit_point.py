@@ -26,7 +26,7 @@ from .service import service
 
 
 @pytest.fixture
-def charge(tasks_of_this_test_only: None) -> Any:
+def charge(nothing_of_other_tests: None) -> Any:
     """A task that is queued, and a function that stays: what most tests here add."""
 
     @task(durable=True, name="charge")

@@ -392,6 +392,7 @@ class Outage(MemoryBroker):
             raise redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
 
 
+@pytest.mark.usefixtures("only_own_tasks")
 def test_tickets_and_counts_say_where_calls_run_in_an_outage() -> None:
     @task(weight=200, on_unavailable="run_here", name="breaker.thumbnail")
     def thumbnail(number: int) -> None:

@@ -28,6 +28,7 @@ from dramatiq.brokers.stub import StubBroker
 from weighbridge import Dispatcher
 from weighbridge.embedded import EmbeddedServer
 from weighbridge.embedded.binary import find_binary
+from weighbridge.errors import BrokerError
 from weighbridge.lanes.queue import connect
 from weighbridge.lanes.queue.checkup import App, Examination, Severity, StartCheck, examine, reach
 from weighbridge.lanes.queue.checkup import examination as examination_module
@@ -286,10 +287,9 @@ def test_rabbitmq_is_reached_measured_and_its_queues_counted() -> None:
     assert [(each.check, each.severity) for each in ready.findings] == [("alarm", Severity.OK)]
 
 
-def test_a_rabbitmq_broker_without_confirms_is_logged_at_start(caplog: pytest.LogCaptureFixture) -> None:
-    StartCheck(RabbitmqBroker(url="amqp://nowhere.invalid:5672")).run()  # no I/O is needed to know
-    (told,) = broken(caplog)
-    assert told.__dict__["check"] == "confirms"
+def test_a_rabbitmq_broker_without_confirms_is_refused_before_it_is_asked_anything() -> None:
+    with pytest.raises(BrokerError, match="confirm_delivery=True"):
+        examine(RabbitmqBroker(url="amqp://nowhere.invalid:5672"), app=NO_APP, timeout_s=5)
 
 
 def test_other_brokers_are_reached_and_say_what_cannot_be_known(redis_url: str) -> None:

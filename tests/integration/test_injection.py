@@ -97,7 +97,7 @@ def gated(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def tasks_of_this_test_only() -> Iterator[None]:
+def nothing_of_other_tests() -> Iterator[None]:
     before = list(registry)
     for spec in before:
         registry.discard(spec.name)
@@ -118,7 +118,7 @@ def broker() -> Iterator[NotingBroker]:
 
 
 @pytest.fixture
-def charge(tasks_of_this_test_only: None) -> Callable[[int], None]:
+def charge(nothing_of_other_tests: None) -> Callable[[int], None]:
     @task(durable=True, name="charge")
     def charge(order: int) -> None: ...
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.servers.calls import Customer, Recorder, open_lane, recorder, worker_on
 from tests.servers.redis_fleet import RedisNode, redis_node, sentinel_trio, wait_until
 
 from weighbridge.errors import EnqueueError
-from weighbridge.lanes.queue import connect
+from weighbridge.lanes.queue import QueueLane, connect
 
 NAMESPACE = "shop"
 
@@ -47,6 +48,18 @@ def test_a_failover_loses_no_call_that_a_replica_has_confirmed_and_needs_no_rest
     assert "redis 'shop' (by its Sentinels" in customer.refused[0].problem
 
 
+def probes_fail(node: RedisNode, lane: QueueLane) -> bool:
+    """Whether the breaker stays open over two probes."""
+    before = probes(node)
+    wait_until(lambda: probes(node) >= before + 2, what="it is probed twice")
+    return lane.refuses
+
+
+def probes(node: RedisNode) -> int:
+    info: Any = node.client.info("commandstats")
+    return int(info["cmdstat_wait"]["calls"])
+
+
 def test_a_write_that_no_replica_has_confirmed_is_not_accepted_and_may_be_there(
     tmp_path: Path, record: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -57,8 +70,10 @@ def test_a_write_that_no_replica_has_confirmed_is_not_accepted_and_may_be_there(
             with pytest.raises(EnqueueError, match="did not confirm the write") as caught:
                 lane.commit_blocking([record.call(1)])
             assert caught.value.unknown
-            assert "0 of 1 replicas confirmed within" in caplog.text
             assert time.monotonic() - began_s < 4
+            wait_until(lambda: lane.refuses, what="the breaker opens, for the publisher's last try has ended too")
+            assert "0 of 1 replicas confirmed within" in caplog.text
+            assert probes_fail(node, lane), "a probe asks for the replicas too, or the breaker would flap"
             assert lane.waiting_in("default") == 1, "written once, however often the write was repeated"
 
 
@@ -74,10 +89,12 @@ def test_a_read_only_answer_is_a_refusal_and_the_next_write_connects_anew(tmp_pa
             with pytest.raises(EnqueueError, match="is a read-only replica") as caught:
                 lane.commit_blocking([record.call(2)])
             assert not caught.value.unknown
-            node.client.replicaof("NO", "ONE")
             before = connections(node)
+            node.client.replicaof("NO", "ONE")
+            wait_until(lambda: not lane.refuses, what="a probe finds that the server takes writes")
             lane.commit_blocking([record.call(3)])
-            assert connections(node) == before + 1
+            after = connections(node)
+            assert after > before
             lane.commit_blocking([record.call(4)])
-            assert connections(node) == before + 1
+            assert connections(node) == after
             assert lane.waiting_in("default") == 3

@@ -129,16 +129,12 @@ def test_what_sentinels_name_may_be_anywhere() -> None:
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        (RabbitmqFacts(confirms=True, local=True, tls=False, blocked=False), [("consumer timeout", "unknown")]),
+        (RabbitmqFacts(local=True, tls=False, blocked=False), [("consumer timeout", "unknown")]),
         (
-            RabbitmqFacts(confirms=False, local=True, tls=False, blocked=False),
-            [("confirms", "error"), ("consumer timeout", "unknown")],
-        ),
-        (
-            RabbitmqFacts(confirms=True, local=False, tls=False, blocked=True, longest_run_s=7_200),
+            RabbitmqFacts(local=False, tls=False, blocked=True, longest_run_s=7_200),
             [("alarm", "error"), ("consumer timeout", "warning"), ("tls", "warning")],
         ),
-        (RabbitmqFacts(confirms=True, local=False, tls=True), [("consumer timeout", "unknown")]),
+        (RabbitmqFacts(local=False, tls=True), [("consumer timeout", "unknown")]),
     ],
 )
 def test_the_faults_of_a_rabbitmq(facts: RabbitmqFacts, expected: list[tuple[str, str]]) -> None:

@@ -104,6 +104,7 @@ class StreamsBroker(LeasingBroker):
         self._solo = Solo()
         #: By which the age of messages is judged, whatever the clocks of web and worker hosts say.
         self.clock = ServerClock(self.client)
+        self._probe = ReplicatedScript(self._scripts.probe, client=self.client, replicas=replicas)
         self._writer = StreamWriter(
             script=ReplicatedScript(self._scripts.enqueue, client=self.client, replicas=replicas),
             keys_of=lambda queue: self._queue(queue).keys,
@@ -225,7 +226,7 @@ class StreamsBroker(LeasingBroker):
         Raises redis-py's errors where a write into this queue would: a server that answers :meth:`ping` may refuse it.
         """
         keys = self._queue(queue_name).keys
-        self._scripts.probe([keys.mark("probe", 0)], [PROBE_TTL_MS])
+        self._probe([keys.mark("probe", 0)], [PROBE_TTL_MS])
 
     def waiting(self, queue_name: str) -> int:
         """Messages that could be fetched now and that no worker holds.

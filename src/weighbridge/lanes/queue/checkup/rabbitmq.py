@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from weighbridge.lanes.queue.checkup.finding import Finding, Promise, error, ok, unknown, warning
+from weighbridge.lanes.queue.checkup.finding import Finding, error, ok, unknown, warning
 
 #: Seconds after which RabbitMQ takes a message back from a consumer that has not ended it, unless it is told otherwise
 #: (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
@@ -20,7 +20,6 @@ class RabbitmqFacts:
     ``longest_run_s`` is the longest time limit among the tasks.
     """
 
-    confirms: bool
     local: bool
     tls: bool
     blocked: bool | None = None
@@ -33,12 +32,8 @@ def rabbitmq_findings(facts: RabbitmqFacts) -> tuple[Finding, ...]:
 
 
 def _findings(facts: RabbitmqFacts) -> Iterator[Finding]:
-    if facts.confirms:
-        yield ok("confirms", "each message is confirmed before its request is answered")
-    else:
-        text = "messages are not confirmed: what RabbitMQ has not stored when it stops is lost, after a 2xx"
-        promises = (Promise.RESPONSE, Promise.QUEUED_CALLS)
-        yield error("confirms", text, *promises, remedy="make it with RabbitmqBroker(confirm_delivery=True)")
+    # A broker that asks for none is refused before it comes here.
+    yield ok("confirms", "each message is confirmed before its request is answered")
     if facts.blocked:
         text = "an alarm for memory or disk is on: every queued call is refused"
         yield error("alarm", text, remedy="see rabbitmq-diagnostics alarms; free memory or disk")

@@ -27,7 +27,6 @@ def known_without_asking(broker: dramatiq.Broker, *, longest_run_s: float | None
     rabbitmq = cast("RabbitmqBroker", broker)
     each = _parameters(rabbitmq)
     return RabbitmqFacts(
-        confirms=bool(rabbitmq.confirm_delivery),
         local=all(is_loopback(str(one.host)) for one in each),
         tls=all(one.ssl_options is not None for one in each),
         longest_run_s=longest_run_s,
