@@ -29,13 +29,14 @@ Matches = Callable[[Sequence[bytes]], bool]
 
 @dataclass(slots=True, kw_only=True)
 class Appetite:
-    """Which replies to eat: of commands that ``matches``, after ``skip`` that pass, ``count`` of them.
+    """Which replies to eat: of commands that ``matches``, that hold ``holding``, after ``skip`` that pass, ``count``.
 
     A reply that is an error is passed on and not counted: its command was not executed. ``eaten`` are the commands
     whose replies were eaten.
     """
 
     matches: Matches
+    holding: bytes = b""
     skip: int = 0
     count: int = 1
     half: bool = False
@@ -43,7 +44,9 @@ class Appetite:
 
     def wants(self, command: Sequence[bytes], reply: bytes) -> bool:
         """Whether this reply is to be eaten; counts it."""
-        if len(self.eaten) >= self.count or reply.startswith((b"-", b"!")) or not self.matches(command):
+        if len(self.eaten) >= self.count or reply.startswith((b"-", b"!")):
+            return False
+        if self.holding not in reply or not self.matches(command):
             return False
         if self.skip:
             self.skip -= 1
