@@ -25,6 +25,7 @@ def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Rig]]:
         ]
 
 
+@pytest.mark.xdist_group("faults")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_every_promise_holds_and_plain_dramatiq_breaks(fault: Fault, rigs: list[Rig]) -> None:
     ours, *stock = results = side_by_side(fault, rigs, scale=Scale.SHORT, seed=SEED)

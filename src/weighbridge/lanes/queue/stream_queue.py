@@ -96,6 +96,14 @@ class StreamQueue:
 
         With ``orphans_only``, only those of workers that are known to be dead.
         """
+        # Mostly there is none, and a script that finds that out costs the server twice as many commands.
+        look: Any = self._client.xpending_range(
+            *(self.keys.stream, GROUP, "-", "+", 1),
+            consumername=ORPHANS if orphans_only else None,
+            idle=int(idle_s * 1000),
+        )
+        if not look:
+            return []
         args: list[str | int] = [
             GROUP,
             self.consumer,
