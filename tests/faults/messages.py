@@ -10,6 +10,8 @@ from tests.faults.rig import PROCESSES, THREADS
 from tests.faults.side import QUEUE
 from tests.faults.trial import Fault, Trial
 
+from weighbridge.lanes.queue.unknown_task import SINCE
+
 LEVELS: Final = 64
 
 
@@ -51,8 +53,9 @@ def _bad_bodies(trial: Trial) -> list[bytes]:
 
 
 def _body(args: tuple[Any, ...], *, queue: str = QUEUE, actor: str = "faults.run") -> bytes:
+    """A message that has waited since 1970, should its task be unknown."""
     message: dramatiq.Message[Any] = dramatiq.Message(
-        queue_name=queue, actor_name=actor, args=args, kwargs={}, options={"redis_message_id": "planted"}
+        queue_name=queue, actor_name=actor, args=args, kwargs={}, options={"redis_message_id": "planted", SINCE: 1}
     )
     return message.encode()
 

@@ -29,6 +29,7 @@ from weighbridge.lanes.queue.stream_message import StreamMessage
 from weighbridge.lanes.queue.stream_queue import StreamQueue
 from weighbridge.lanes.queue.streams import StreamsBroker
 
+TASK: Final = "task"
 QUEUE: Final = "default"
 WORKERS: Final = 2
 PREFETCH: Final = 2
@@ -51,7 +52,7 @@ class Worker:
 
     def __init__(self, client: redis.Redis, namespace: str) -> None:
         self.broker = StreamsBroker(client=client, namespace=namespace, lease_s=LEASE_S)
-        self.broker.declare_queue(QUEUE)
+        dramatiq.actor(broker=self.broker, actor_name=TASK, queue_name=QUEUE)(lambda: None)
         self.running: list[StreamMessage] = []
         self.consumer = self._consume()
 
@@ -249,7 +250,7 @@ class Conservation(RuleBasedStateMachine):
     def _message(self, message_id: str | None = None) -> dramatiq.Message[Any]:
         return dramatiq.Message(
             queue_name=QUEUE,
-            actor_name="nobody",
+            actor_name=TASK,
             args=(),
             kwargs={},
             options={},

@@ -4,17 +4,20 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import dramatiq
 import pytest
 import redis
-from dramatiq.middleware import AgeLimit, Retries, SkipMessage
+from dramatiq.middleware import AgeLimit, CurrentMessage, Retries, SkipMessage
 
 from weighbridge.errors import DeadLetterNotFoundError
+from weighbridge.lanes.queue import unknown_task
 from weighbridge.lanes.queue.dead_letters import DeadLetter, DeadLetters, DeadReason
 from weighbridge.lanes.queue.keys import QueueKeys
 from weighbridge.lanes.queue.streams import StreamsBroker
+from weighbridge.lanes.queue.unknown_task import PATIENCE_MS, SINCE
 
 
 def eventually(condition: Callable[[], object], *, within_s: float = 20) -> None:
@@ -29,6 +32,7 @@ class Shop:
 
     def __init__(self, url: str) -> None:
         self.namespace = f"test-{uuid.uuid4().hex}"
+        self.url = url
         self.client = redis.Redis.from_url(url)
         self.keys = QueueKeys(namespace=self.namespace, queue="default")
         self.letters = DeadLetters(self.client, self.namespace)
@@ -56,6 +60,9 @@ class Shop:
     def raw(self, body: bytes) -> None:
         """An entry that no broker of ours has written."""
         self.client.xadd(self.keys.stream, {"m": body})
+
+    def delayed(self) -> list[dramatiq.Message[Any]]:
+        return [dramatiq.Message.decode(cast("bytes", body)) for body in self.client.zrange(self.keys.delayed, 0, -1)]
 
     def the_letter(self) -> DeadLetter:
         eventually(self.letters.list)
@@ -128,12 +135,99 @@ def test_a_letter_shows_no_argument_values(shop: Shop) -> None:
     assert "secret-4111" not in repr(shop.the_letter())
 
 
-def test_a_call_of_a_task_that_the_worker_does_not_know_becomes_a_dead_letter(shop: Shop) -> None:
-    shop.broker.enqueue(shop.record.message(1).copy(actor_name="newer"))
+def test_a_call_whose_task_no_worker_knew_for_five_minutes_becomes_a_dead_letter(shop: Shop) -> None:
+    since_ms = int(server_time_s(shop.client) * 1000) - PATIENCE_MS - 1000
+    shop.broker.enqueue(shop.record.message(1).copy(actor_name="newer", options={SINCE: since_ms}))
 
     letter = shop.the_letter()
 
     assert (letter.reason, letter.task, letter.attempts) == (DeadReason.UNKNOWN_TASK, "newer", 0)
+    assert letter.error.startswith("no worker that met it knew its task, for 301 s; deploy workers before")
+    assert shop.client.zcard(shop.keys.delayed) == 0
+
+
+def test_a_letter_of_an_unknown_task_that_is_requeued_waits_anew(shop: Shop) -> None:
+    since_ms = int(server_time_s(shop.client) * 1000) - PATIENCE_MS - 1000
+    shop.broker.enqueue(shop.record.message(1).copy(actor_name="newer", options={SINCE: since_ms}))
+    letter = shop.the_letter()
+
+    shop.letters.requeue(letter.id)
+
+    eventually(lambda: shop.client.zcard(shop.keys.delayed) == 1)
+    assert shop.letters.list() == ()
+
+
+def test_a_call_of_an_unknown_task_waits_and_is_told_once(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes back with all its options, those too that only its own task could allow, and neighbours go on."""
+    monkeypatch.setattr(unknown_task, "PAUSE_MS", 60_000)
+    met_ms = server_time_s(shop.client) * 1000
+    sent = shop.record.message(1).copy(actor_name="newer", options={"max_retries": 50, "retries": 2})
+    shop.broker.enqueue(sent)
+    for number in range(4):  # more than the worker has threads
+        shop.broker.enqueue(shop.record.message(number).copy(actor_name="newest"))
+    shop.record.send("neighbour")
+
+    eventually(lambda: shop.client.zcard(shop.keys.delayed) == 5 and shop.runs == ["neighbour"])
+
+    waiting = {message.message_id: message for message in shop.delayed()}[sent.message_id]
+    since_ms = waiting.options.pop(SINCE)
+    assert met_ms - 1 <= since_ms <= server_time_s(shop.client) * 1000
+    assert waiting.options == {"max_retries": 50, "retries": 2}
+    assert (waiting.args, waiting.message_timestamp) == ((1,), sent.message_timestamp)
+    assert shop.letters.list() == ()
+    # The pause is over: a worker meets it for the second time, and leaves the first time as it was.
+    body = waiting.copy(options={SINCE: since_ms}).encode()
+    assert shop.client.zrem(shop.keys.delayed, body) == 1
+    shop.raw(body)
+    eventually(lambda: shop.client.zcard(shop.keys.delayed) == 5)
+    assert shop.client.zscore(shop.keys.delayed, body) is not None
+    told = [record.message for record in caplog.records if record.message.startswith("queue.unknown_task")]
+    assert len([line for line in told if sent.message_id in line]) == 1
+    assert len(told) == 5
+
+
+@pytest.mark.parametrize("since_ms", [-1, 2**62, "1", True, None, 1.5])
+def test_a_wait_that_no_worker_has_written_counts_as_none(shop: Shop, since_ms: object) -> None:
+    shop.broker.enqueue(shop.record.message(1).copy(actor_name="newer", options={SINCE: since_ms}))
+
+    eventually(lambda: shop.client.zcard(shop.keys.delayed) == 1)
+
+    [waiting] = shop.delayed()
+    assert abs(waiting.options[SINCE] / 1000 - server_time_s(shop.client)) < 5
+
+
+def test_a_newer_worker_that_starts_meanwhile_runs_the_call(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its retry is as any other: the wait is over, and is not carried on."""
+    monkeypatch.setattr(unknown_task, "PAUSE_MS", 300)
+    attempts: list[object] = []
+    shop.broker.enqueue(shop.record.message(1).copy(actor_name="newer"))
+    eventually(lambda: shop.client.zcard(shop.keys.delayed) == 1)
+    shop.worker.stop()
+
+    client = redis.Redis.from_url(shop.url)
+    newer_broker = StreamsBroker(client=client, namespace=shop.namespace)
+
+    @dramatiq.actor(broker=newer_broker, actor_name="newer", min_backoff=1, max_backoff=50, max_retries=1)
+    def newer(value: object) -> None:
+        message = CurrentMessage.get_current_message()
+        assert message is not None
+        attempts.append((value, SINCE in message.options))
+        if len(attempts) == 1:
+            raise RuntimeError("once more")
+
+    newer_broker.add_middleware(CurrentMessage())
+    worker = dramatiq.Worker(newer_broker, worker_threads=2, worker_timeout=100)
+    worker.start()
+    try:
+        eventually(lambda: len(attempts) == 2)
+    finally:
+        worker.stop()
+        newer_broker.close()
+        client.close()
+    assert attempts == [(1, False), (1, False)]
+    assert shop.letters.list() == ()
 
 
 def test_a_call_that_has_waited_too_long_becomes_a_dead_letter(shop: Shop) -> None:
@@ -234,7 +328,7 @@ def test_a_letter_that_is_too_old_is_not_listed_and_leaves_the_index_with_the_ne
     namespace = f"test-{uuid.uuid4().hex}"
     client = redis.Redis.from_url(redis_url)
     broker = StreamsBroker(client=client, namespace=namespace, middleware=[], dead_ttl_s=0.05)
-    broker.declare_queue("default")
+    dramatiq.actor(broker=broker, actor_name="f")(lambda: None)
     consumer = broker.consume("default", timeout=5_000)
     letters = DeadLetters(client, namespace)
     keys = QueueKeys(namespace=namespace, queue="default")
@@ -286,8 +380,9 @@ def test_a_requeued_letter_that_succeeds_is_gone(shop: Shop) -> None:
     letter = shop.the_letter()
     shop.failing = False
 
-    assert shop.letters.requeue(letter.id) == letter
+    was = shop.letters.requeue(letter.id)
 
+    assert replace(was, kept_for_s=letter.kept_for_s) == letter
     eventually(lambda: shop.runs == ["a"])
     shop.broker.join("default", timeout=5_000)
     assert shop.letters.list() == ()

@@ -191,7 +191,9 @@ def test_a_traceback_of_any_length_leaves_a_retry_that_can_be_read(target: Targe
 def test_a_name_that_is_no_task_is_never_imported_or_run(target: Target, name: str) -> None:
     before = set(sys.modules)
     target.send(name, args=["exit 1"])
+    target.send(name, args=["exit 1"], unknown_since_ms=1)
 
+    eventually(lambda: target.client.zcard(target.keys.delayed) == 1)  # the first one waits for who may know it
     assert target.the_letter().reason is DeadReason.UNKNOWN_TASK
     assert {each for each in set(sys.modules) - before if each.partition(".")[0] in {"antigravity", "this"}} == set()
     target.still_works()

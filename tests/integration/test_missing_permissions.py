@@ -112,7 +112,7 @@ def test_an_end_that_the_server_refuses_is_logged_once(
     forbid(root, "hset")
     client = redis.Redis.from_url(server.url, username="worker", password="any")
     broker = StreamsBroker(client=client, middleware=[])
-    broker.declare_queue("default")
+    dramatiq.actor(broker=broker, actor_name="f")(lambda: None)
     consumer = broker.consume("default", timeout=10_000)
     broker.enqueue(dramatiq.Message[None](queue_name="default", actor_name="f", args=(), kwargs={}, options={}))
     message = next(consumer)

@@ -65,6 +65,9 @@ class Bench:
         def record(value: object) -> None:
             self.runs.append(value)
 
+        declared = broker.actors.get("record")
+        if declared is not None and not options:
+            return declared
         return dramatiq.actor(broker=broker, actor_name="record", **options)(record)
 
     def work(self, broker: StreamsBroker, *, threads: int = 2) -> dramatiq.Worker:
@@ -74,6 +77,7 @@ class Bench:
         return worker
 
     def consumer(self, broker: StreamsBroker, *, prefetch: int = 1, timeout_ms: int = 10_000) -> StreamConsumer:
+        self.recorder(broker)  # so that it is handed such messages, whoever sends them
         consumer = broker.consume("default", prefetch=prefetch, timeout=timeout_ms)
         self._consumers.append(consumer)
         return consumer
@@ -500,7 +504,7 @@ def test_a_retry_is_written_once_however_often_the_server_refuses_to_take_its_me
         namespace=own_bench.namespace,
         middleware=[],
     )
-    broker.declare_queue("default")
+    own_bench.recorder(broker)
     consumer = broker.consume("default", timeout=10_000)
     message = fetched(consumer)
     message.options["retries"] = 1
@@ -632,7 +636,7 @@ def test_fetching_works_over_tcp_with_a_password_in_both_protocols(own_server: E
     client = redis.Redis.from_url(own_server.url, protocol=protocol)
     broker = StreamsBroker(client=client, middleware=[])
     message = dramatiq.Message[None](queue_name="default", actor_name="f", args=(1,), kwargs={}, options={})
-    broker.declare_queue("default")
+    dramatiq.actor(broker=broker, actor_name="f")(lambda: None)
     consumer = broker.consume("default", timeout=10_000)
 
     broker.enqueue(message)

@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 import dramatiq
 import redis
-from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import SkipMessage
 from redis.cluster import RedisCluster
 
@@ -21,13 +20,14 @@ from weighbridge.lanes.queue.primary import plain_client
 from weighbridge.lanes.queue.scripts import Scripts
 from weighbridge.lanes.queue.stream_message import Entry, OversizedError, StreamMessage, UnreadableError, read_message
 from weighbridge.lanes.queue.stream_queue import Letter
+from weighbridge.lanes.queue.unknown_task import SINCE
 
 #: Characters of an exception's text that are kept.
 ERROR_LIMIT: Final = 1_000
 #: Letters that one round trip asks for.
 PAGE: Final = 200
-#: What Dramatiq's ``Retries`` and ``AgeLimit`` go by, and what a second life starts without.
-_OF_THE_FIRST_LIFE: Final = ("retries", "traceback", "requeue_timestamp")
+#: What Dramatiq's ``Retries`` and ``AgeLimit`` go by, and the wait for a task; a second life starts without them.
+_OF_THE_FIRST_LIFE: Final = ("retries", "traceback", "requeue_timestamp", SINCE)
 
 
 class DeadReason(StrEnum):
@@ -40,7 +40,7 @@ class DeadReason(StrEnum):
     SKIPPED = "skipped"
     """A middleware rejected it before it ran."""
     UNKNOWN_TASK = "unknown_task"
-    """The worker has no task of its name: most often, workers older than the web processes."""
+    """For five minutes no worker that met it had a task of its name: most often, they are older than the app."""
     UNDECODABLE = "undecodable"
     """It is no message, or one whose counts or levels are out of bounds."""
     TOO_LARGE = "too_large"
@@ -200,6 +200,19 @@ def undecodable_letter(entry: Entry, error: UnreadableError, *, ttl_s: float) ->
     return Letter(id=f"entry-{entry.id}", fields=fields, ttl_ms=int(ttl_s * 1000))
 
 
+def unknown_task_letter(message: StreamMessage, *, waited_ms: int, ttl_s: float) -> Letter:
+    """The dead letter for a message that has waited long enough for a worker that knows its task."""
+    fields: dict[str, str | bytes | int] = {
+        "reason": DeadReason.UNKNOWN_TASK,
+        "error": f"no worker that met it knew its task, for {waited_ms / 1000:.0f} s; deploy workers before the web "
+        "processes, and requeue it",
+        "attempts": message.attempt,
+        "task": message.actor_name,
+        "body": message.body,
+    }
+    return Letter(id=message.message_id, fields=fields, ttl_ms=int(ttl_s * 1000))
+
+
 def wrong_queue_letter(message: StreamMessage, *, queue: str, ttl_s: float) -> Letter:
     """The dead letter for a message that names another queue than the one in which it lay."""
     fields: dict[str, str | bytes | int] = {
@@ -218,8 +231,6 @@ def _storable(text: str) -> bytes:
 
 
 def _reason(message: StreamMessage) -> DeadReason:
-    if isinstance(message.cause, ActorNotFound):
-        return DeadReason.UNKNOWN_TASK
     if isinstance(message.cause, SkipMessage):
         return DeadReason.EXPIRED if message.options.get("max_age") else DeadReason.SKIPPED
     return DeadReason.FAILED

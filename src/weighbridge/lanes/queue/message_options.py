@@ -17,6 +17,7 @@ import dramatiq
 from dramatiq.middleware import GroupCallbacks, Retries, TimeLimit
 
 from weighbridge.events import emit
+from weighbridge.lanes.queue.unknown_task import SINCE
 from weighbridge.task import LONGEST_S
 
 logger: Final = logging.getLogger("weighbridge.queue")
@@ -34,6 +35,8 @@ _LONGEST_NAME: Final = 40
 #: What another broker of Dramatiq's writes for itself, and nobody obeys here. ``eta``: with it a worker holds a message
 #: back in its own memory. Dropped without a word, since messages that are moved from there carry it.
 _OF_OTHER_BROKERS: Final = frozenset({"eta", "redis_message_id", "broker_priority"})
+#: ``SINCE`` ends with the wait: a retry of the call may wait again, for as long.
+_DROPPED_SILENTLY: Final = _OF_OTHER_BROKERS | {SINCE}
 #: A class and a function, which no JSON can carry: what stands there costs Dramatiq's worker a thread.
 _NEVER: Final = frozenset({"throws", "retry_when"})
 
@@ -55,29 +58,33 @@ class MessageOptions:
         self._extra = frozenset(extra)
         self._told: set[str] = set()
 
-    def restrain(self, message: dramatiq.Message[Any]) -> None:
-        """Take out of a message's options what is not to be obeyed.
+    @staticmethod
+    def check(message: dramatiq.Message[Any]) -> None:
+        """Look at what cannot be dropped.
 
         :raises UnreadableOptionError: if its attempts or its age limit are no numbers.
         """
+        for name, fits in (("retries", _is_attempts), ("max_age", _is_milliseconds)):
+            if name in message.options and not fits(message.options[name]):
+                raise UnreadableOptionError(f"options.{name}")
+
+    def restrain(self, message: dramatiq.Message[Any] | dramatiq.MessageProxy) -> None:
+        """Take out of a message's options what is not to be obeyed."""
         options = message.options
         if not options:
             return
-        for name, fits in (("retries", _is_attempts), ("max_age", _is_milliseconds)):
-            if name in options and not fits(options[name]):
-                raise UnreadableOptionError(f"options.{name}")
         if isinstance(options.get("traceback"), str):
             options["traceback"] = options["traceback"][-TRACEBACK_LIMIT:]
         dropped = [name for name, value in options.items() if not self._passes(name, value, message.actor_name)]
         for name in dropped:
             del options[name]
-            if name not in _OF_OTHER_BROKERS:
+            if name not in _DROPPED_SILENTLY:
                 self._tell(name, message)
 
     def _passes(self, name: str, value: Any, task: str) -> bool:
         in_use = self._broker.actor_options
         passes = False
-        if name in _NEVER or name in _OF_OTHER_BROKERS:
+        if name in _NEVER or name in _DROPPED_SILENTLY:
             pass
         elif name in self._extra or name in _OF_THE_LANE:
             passes = _OF_THE_LANE.get(name, _is_anything)(value)
@@ -108,7 +115,7 @@ class MessageOptions:
             return int(declared) <= value <= _LONGEST_MS
         return (0 if name == "max_retries" else 1) <= value <= float(declared)
 
-    def _tell(self, name: str, message: dramatiq.Message[Any]) -> None:
+    def _tell(self, name: str, message: dramatiq.Message[Any] | dramatiq.MessageProxy) -> None:
         if name in self._told or len(self._told) >= _MOST_TOLD:
             return
         self._told.add(name)

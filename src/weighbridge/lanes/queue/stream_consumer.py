@@ -7,26 +7,28 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final, assert_never
 
 import dramatiq
 import redis
 from dramatiq.errors import ConnectionClosed
 
 from weighbridge.events import emit
-from weighbridge.lanes.queue.dead_letters import crashed_letter, letter_for, undecodable_letter, wrong_queue_letter
+from weighbridge.lanes.queue.dead_letters import letter_for
 from weighbridge.lanes.queue.keeper import LEASE_LOST, Keeper
 from weighbridge.lanes.queue.leases import Leases
-from weighbridge.lanes.queue.message_options import MessageOptions, UnreadableOptionError
 from weighbridge.lanes.queue.patient_client import PatientClient
 from weighbridge.lanes.queue.solo import Admission, Solo
-from weighbridge.lanes.queue.stream_message import Entry, StreamMessage, UnreadableError, check_body, read_message
+from weighbridge.lanes.queue.stream_message import Entry, StreamMessage, ours
 from weighbridge.lanes.queue.stream_queue import Letter, is_group_missing
+from weighbridge.lanes.queue.triage import Postponed, Triage
+from weighbridge.lanes.queue.unknown_task import PATIENCE_MS
 
 logger: Final = logging.getLogger("weighbridge.queue")
 
 TAKEN_OVER: Final = "queue.taken_over"
 RUNS_ALONE: Final = "queue.runs_alone"
+UNKNOWN_TASK: Final = "queue.unknown_task"
 DEAD_LETTER: Final = "queue.dead_letter"
 END_REFUSED: Final = "queue.end_refused"
 
@@ -46,22 +48,18 @@ class StreamConsumer(dramatiq.Consumer):
         keeper: Keeper,
         solo: Solo,
         reader: PatientClient,
-        options: MessageOptions,
+        triage: Triage,
         prefetch: int,
-        body_limit_bytes: int,
         lease_s: float,
-        dead_ttl_s: float,
     ) -> None:
         self._leases = leases
         self._queue = leases.queue
         self._keeper = keeper
         self._solo = solo
         self._reader = reader
-        self._options = options
+        self._triage = triage
         self._prefetch = prefetch
-        self._body_limit_bytes = body_limit_bytes
         self._lease_s = lease_s
-        self._dead_ttl_s = dead_ttl_s
         self._fetched: deque[Entry] = deque()
         self._aside: deque[Entry] = deque()
         self._recovered = False
@@ -99,16 +97,16 @@ class StreamConsumer(dramatiq.Consumer):
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         """Take a message away, and write its retry, if there is one, in the same step."""
-        self._settle(_ours(message), letter=None)
+        self._settle(ours(message), letter=None)
 
     def nack(self, message: dramatiq.MessageProxy) -> None:
         """Make a message a dead letter."""
-        message = _ours(message)
-        self._settle(message, letter=letter_for(message, ttl_s=self._dead_ttl_s))
+        message = ours(message)
+        self._settle(message, letter=letter_for(message, ttl_s=self._triage.dead_ttl_s))
 
     def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
         """Give back messages that were not started: to the end of the queue, where any worker gets them at once."""
-        self._give_back([_ours(message).entry_id for message in messages])
+        self._give_back([ours(message).entry_id for message in messages])
 
     def close(self) -> None:
         """Give back what was fetched and not handed to the worker, and leave the group if nothing is held."""
@@ -209,18 +207,28 @@ class StreamConsumer(dramatiq.Consumer):
                 self._claim_orphans_at_s = 0.0  # orphans wake a reader too
             self._end(entry.id, letter=None)
             return None
-        try:
-            message = StreamMessage(self._restrained(entry.body), entry=entry)
-        except UnreadableError as error:
-            self._bury(entry.id, undecodable_letter(entry, error, ttl_s=self._dead_ttl_s))
-            return None
-        if message.queue_name != self._queue.name:
-            # Dramatiq's worker looks for the consumer of that queue when the run is over, and would lose a thread.
-            self._bury(entry.id, wrong_queue_letter(message, queue=self._queue.name, ttl_s=self._dead_ttl_s))
-            return None
-        if entry.condemned:
-            self._bury(entry.id, crashed_letter(message, crashes=entry.crashes, ttl_s=self._dead_ttl_s))
-            return None
+        match found := self._triage.look(entry):
+            case StreamMessage():
+                return self._admitted(found, entry)
+            case Postponed(message=message, write=write):
+                self._leases.add_follow_up(message, write, message_id=message.message_id)
+                if self._end(entry.id, letter=None) and found.first:
+                    emit(
+                        logger,
+                        UNKNOWN_TASK,
+                        level=logging.WARNING,
+                        queue=self._queue.name,
+                        task=message.actor_name,
+                        call_id=message.message_id,
+                        waits_s=PATIENCE_MS // 1000,
+                    )
+            case Letter():
+                self._bury(entry.id, found)
+            case _ as never:
+                assert_never(never)
+        return None
+
+    def _admitted(self, message: StreamMessage, entry: Entry) -> StreamMessage | None:
         if entry.is_suspect:
             if not self._queue.mark_alone(entry.id):
                 self._leases.release([entry.id])
@@ -235,15 +243,6 @@ class StreamConsumer(dramatiq.Consumer):
                 crashes=entry.crashes,
             )
         self._leases.name(entry.id, message_id=message.message_id)
-        return message
-
-    def _restrained(self, body: bytes) -> dramatiq.Message[Any]:
-        check_body(body, limit_bytes=self._body_limit_bytes)
-        message = read_message(body)
-        try:
-            self._options.restrain(message)
-        except UnreadableOptionError as error:
-            raise UnreadableError(f"has no usable number in {error}") from error
         return message
 
     def _settle(self, message: StreamMessage, *, letter: Letter | None) -> None:
@@ -292,9 +291,3 @@ class StreamConsumer(dramatiq.Consumer):
         with self._server_errors_translated():
             self._queue.requeue(entry_ids)
         self._leases.release(entry_ids)
-
-
-def _ours(message: dramatiq.MessageProxy) -> StreamMessage:
-    if not isinstance(message, StreamMessage):
-        raise TypeError(f"a message of this consumer is a StreamMessage, not a {type(message).__name__}")
-    return message

@@ -91,6 +91,13 @@ class StreamMessage(dramatiq.MessageProxy):
         self.cause = None
 
 
+def ours(message: dramatiq.MessageProxy) -> StreamMessage:
+    """A message that Dramatiq's worker hands back: it is the one that the consumer gave it."""
+    if not isinstance(message, StreamMessage):
+        raise TypeError(f"a message of this consumer is a StreamMessage, not a {type(message).__name__}")
+    return message
+
+
 class UnreadableError(Exception):
     """A body that is no message."""
 

@@ -31,6 +31,7 @@ from weighbridge.lanes.queue.stream_consumer import StreamConsumer
 from weighbridge.lanes.queue.stream_message import StreamMessage, largest_body
 from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
 from weighbridge.lanes.queue.stream_writer import StreamWriter, as_written
+from weighbridge.lanes.queue.triage import Triage
 from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES
 
 #: Seconds between two looks of :meth:`StreamsBroker.join`, which is for tests.
@@ -191,16 +192,21 @@ class StreamsBroker(LeasingBroker):
                 self._keeper.start()
             keeper = self._keeper
         keeper.watch(leases)
+        triage = Triage(
+            queue=queue_name,
+            options=self._options,
+            knows=self.actors.__contains__,
+            body_limit_bytes=self._body_limit_bytes,
+            dead_ttl_s=self.dead_ttl_s,
+        )
         return StreamConsumer(
             leases=leases,
             keeper=keeper,
             solo=self._solo,
             reader=PatientClient(self.client, block_s=timeout / 1000),
-            options=self._options,
+            triage=triage,
             prefetch=prefetch,
-            body_limit_bytes=self._body_limit_bytes,
             lease_s=self.lease_s,
-            dead_ttl_s=self.dead_ttl_s,
         )
 
     def may_start(self, message: StreamMessage) -> bool:

@@ -65,7 +65,7 @@ def _known(
         if without:
             who = "no live worker of its queue" if len(without) == len(serving) else _whom(without)
             knows = "knows" if len(without) == len(serving) else "does not know"
-            text = f"{task.task}: {who} {knows} it, so a call there becomes a dead letter"
+            text = f"{task.task}: {who} {knows} it, so a call waits there, and is a dead letter after five minutes"
             yield error("tasks", text, Promise.QUEUED_CALLS, remedy=DEPLOY)
         yield from _signatures(task, serving, versions)
 
