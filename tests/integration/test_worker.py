@@ -28,7 +28,7 @@ from weighbridge.embedded.binary import find_binary
 from weighbridge.errors import ModuleError
 from weighbridge.task import registry
 from weighbridge.worker.backoff import LONGEST_DELAY_S, Backoff
-from weighbridge.worker.control import Channel, ChildOptions, Prepared, Ready, Refused
+from weighbridge.worker.control import Channel, ChildOptions, Prepared, Ready, Refused, Share
 from weighbridge.worker.modules import find_dispatcher, import_modules
 from weighbridge.worker.process import Ending
 from weighbridge.worker.signals import StopSignals, Wish
@@ -324,6 +324,77 @@ def test_of_several_dispatchers_one_can_be_chosen(service: Service, start: Start
 
     worker.wait_for("worker.ready")
     assert "dispatcher=app:two" in worker.log
+
+
+# -- heavy queues -------------------------------------------------------------------------------------------
+
+BOTH_KINDS = (
+    TASKS
+    + """
+
+@task(weight=200)
+def heavy(path: str, seconds: float) -> None:
+    write(path, "heavy")
+    time.sleep(seconds)
+"""
+)
+
+
+def test_light_calls_do_not_wait_behind_heavy_ones(service: Service, start: StartWorker) -> None:
+    """As many heavy calls as all processes have threads run for a minute; light ones of two queues are served."""
+    (service.folder / f"{service.module}.py").write_text(BOTH_KINDS, encoding="utf-8")
+    worker = start(service.module, "--processes", "3", "--grace", "1")
+    worker.wait_for("worker.ready", count=3)
+    for _ in range(12):
+        service.add("heavy", str(service.output), 60.0)
+    service.wait_for("heavy")
+
+    service.note("light")
+    service.note("light too", task="note_other")
+
+    served = {each.partition(" pid=")[2].partition(" ")[0]: each for each in worker.events("worker.ready")}
+    light, other = service.wait_for("light"), service.wait_for("light too")
+    assert light == other
+    assert "queues=default,other threads=8 tasks=5" in served[str(light)]
+    assert "queues=heavy threads=2 tasks=1" in served[str(service.written()["heavy"])]
+    (starting,) = worker.events("worker.starting")
+    assert "processes=3 threads=8 heavy_processes=2 heavy_queues=heavy" in starting
+
+
+def test_a_process_for_heavy_queues_that_dies_is_replaced_by_one(service: Service, start: StartWorker) -> None:
+    (service.folder / f"{service.module}.py").write_text(BOTH_KINDS, encoding="utf-8")
+    worker = start(service.module, "--processes", "2", "--threads", "3")
+    worker.wait_for("worker.ready", count=2)
+    others, heavy = worker.events("worker.ready")
+    assert "number=1" in others
+    assert "queues=default,other threads=3" in others
+    os.kill(worker.pids()[1], signal.SIGKILL)
+
+    worker.wait_for("worker.ready", count=3)
+
+    again = worker.events("worker.ready")[2]
+    assert "number=2" in heavy
+    assert "number=2" in again
+    assert "queues=heavy threads=3" in again
+    service.add("heavy", str(service.output), 0.0)
+    assert service.wait_for("heavy") == worker.pids()[2]
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--processes", "1"), ("--processes", "2", "--queue", "heavy", "--queue", "other")]
+)
+def test_one_process_and_named_queues_are_not_divided(
+    service: Service, start: StartWorker, arguments: tuple[str, ...]
+) -> None:
+    (service.folder / f"{service.module}.py").write_text(BOTH_KINDS, encoding="utf-8")
+    queues = "heavy,other" if "--queue" in arguments else "default,heavy,other"
+
+    worker = start(service.module, *arguments)
+
+    worker.wait_for("worker.ready", count=int(arguments[1]))
+    assert all(f"queues={queues} threads=8" in line for line in worker.events("worker.ready"))
+    assert "heavy_processes=0 heavy_queues=-" in worker.events("worker.starting")[0]
 
 
 # -- logs ---------------------------------------------------------------------------------------------------
@@ -751,11 +822,11 @@ def test_messages_arrive_as_they_were_sent_however_they_are_cut() -> None:
     refused = Refused(reason="first line\nsecond line: ä")
     ours, theirs = Channel.pair()
     with ours, Channel(theirs) as other:
-        other.send(Prepared())
+        other.send(Prepared(heavy=("heavy",), other=()))
         other.send(ready)
         other.send(refused)
 
-        assert ours.receive() == [Prepared(), ready, refused]
+        assert ours.receive() == [Prepared(heavy=("heavy",), other=()), ready, refused]
         assert ours.receive() == []
 
 
@@ -786,7 +857,7 @@ def test_a_word_to_a_supervisor_that_is_gone_does_no_harm() -> None:
 
 
 def test_options_reach_the_child_as_they_were() -> None:
-    options = ChildOptions(modules=("a", "b"), dispatcher=None, queues=(), threads=2, grace_s=1.5)
+    options = ChildOptions(modules=("a", "b"), dispatcher=None, queues=(), threads=2, grace_s=1.5, share=Share.HEAVY)
 
     assert ChildOptions.from_json(options.to_json()) == options
 

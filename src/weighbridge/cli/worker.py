@@ -8,7 +8,8 @@ import click
 
 from weighbridge.worker import available_cpus, supervise
 from weighbridge.worker.logs import log_to_stderr
-from weighbridge.worker.supervisor import DEFAULT_GRACE_S, DEFAULT_THREADS
+from weighbridge.worker.plan import DEFAULT_THREADS, HEAVY_THREADS
+from weighbridge.worker.supervisor import DEFAULT_GRACE_S
 
 
 @click.command("worker")
@@ -16,16 +17,18 @@ from weighbridge.worker.supervisor import DEFAULT_GRACE_S, DEFAULT_THREADS
 @click.option(
     "--processes",
     type=click.IntRange(min=1),
-    help=f"Worker processes.  [default: one for each CPU of this process, here {available_cpus()}]",
+    help="Worker processes. With two or more, heavy queues get processes of their own, unless --queue is given.  "
+    f"[default: one for each CPU of this process, here {available_cpus()}; one more if there are heavy queues]",
 )
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    default=DEFAULT_THREADS,
-    show_default=True,
-    help="Threads in each process: the calls that it runs at one time.",
+    help="Threads in each process: the calls that it runs at one time.  "
+    f"[default: {DEFAULT_THREADS}; {HEAVY_THREADS} in processes for heavy queues]",
 )
-@click.option("--queue", "queues", multiple=True, help="Work on this queue only; repeatable.  [default: all]")
+@click.option(
+    "--queue", "queues", multiple=True, help="Work on this queue only, in all processes; repeatable.  [default: all]"
+)
 @click.option("--dispatcher", metavar="MODULE:NAME", help="The dispatcher to work for, if the modules hold several.")
 @click.option(
     "--grace",
@@ -40,7 +43,7 @@ def command(
     modules: tuple[str, ...],
     *,
     processes: int | None,
-    threads: int,
+    threads: int | None,
     queues: tuple[str, ...],
     dispatcher: str | None,
     grace_s: float,

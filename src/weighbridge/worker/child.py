@@ -27,6 +27,7 @@ from weighbridge.constraint import Constraint, constraint_of
 from weighbridge.decision import Lane
 from weighbridge.errors import ModuleError, SettingsError, WeighbridgeError, WorkerError
 from weighbridge.events import emit
+from weighbridge.lanes.queue import TypedActor
 from weighbridge.lanes.queue.checkup import StartCheck
 from weighbridge.lanes.queue.connect import ConnectedBroker
 from weighbridge.settings import Settings
@@ -34,6 +35,7 @@ from weighbridge.task import TaskSpec, registry
 from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Member, Prepared, Ready, Refused
 from weighbridge.worker.logs import hide_arguments, log_to_stderr, take_over_consumer_failures
 from weighbridge.worker.modules import explained, find_dispatcher, import_modules, put_current_directory_first
+from weighbridge.worker.plan import Queues
 from weighbridge.worker.reach import Contact, refusal_of
 from weighbridge.worker.registration import registration_of
 from weighbridge.worker.running import RunningCalls
@@ -54,6 +56,7 @@ class Work:
 
     broker: dramatiq.Broker
     settings: Settings
+    known: Queues
     ready: Ready
 
 
@@ -75,11 +78,12 @@ def prepare(options: ChildOptions) -> Work:
     broker = dispatcher.worker_broker()
     if not broker.get_declared_actors():
         raise _no_task(names, constraints)
-    queues = _checked_queues(options.queues, known=set(broker.get_declared_queues()))
+    known = _queues_of(broker)
+    queues = _checked_queues(options.queues, known=known) or known.of_share(options.share)
     tasks = sum(actor.queue_name in queues for actor in broker.actors.values())
     staying = sum(each is not None and each.lane is Lane.IN_PROCESS for each in constraints.values())
     ready = Ready(queues=queues, threads=options.threads, tasks=tasks, in_process_only=staying, dispatcher=place)
-    return Work(broker=broker, settings=dispatcher.settings, ready=ready)
+    return Work(broker=broker, settings=dispatcher.settings, known=known, ready=ready)
 
 
 def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCode:
@@ -95,7 +99,7 @@ def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCod
     if refusal is not None:
         channel.send(Refused(reason=refusal))
         return ExitCode.REFUSED
-    channel.send(Prepared())
+    channel.send(Prepared(heavy=work.known.heavy, other=work.known.other))
     log_to_stderr()  # only now, so that a module that configures logging when it is imported goes first
     hide_arguments(work.broker)
     contact = Contact(work.broker, settings=work.settings)
@@ -113,7 +117,7 @@ def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCod
         )
     # Until here SIGTERM ends the process at once, as it should: nothing has been fetched.
     with SignalInbox([signal.SIGTERM], clock=time.monotonic) as inbox:
-        worker = dramatiq.Worker(work.broker, queues=set(options.queues) or None, worker_threads=options.threads)
+        worker = dramatiq.Worker(work.broker, queues=set(work.ready.queues), worker_threads=options.threads)
         _let_the_supervisor_stand_in(work, channel, table)
         work.broker.emit_after("process_boot")
         worker.start()
@@ -185,12 +189,23 @@ def _require_event_loop(broker: dramatiq.Broker) -> None:
         os._exit(ExitCode.CUT_OFF)
 
 
-def _checked_queues(asked: tuple[str, ...], *, known: set[str]) -> tuple[str, ...]:
-    shown = ", ".join(sorted(known))
+def _queues_of(broker: dramatiq.Broker) -> Queues:
+    weights: dict[str, list[float]] = {name: [] for name in broker.get_declared_queues()}
+    for actor in broker.actors.values():
+        if isinstance(actor, TypedActor) and isinstance(
+            actor.spec.weight, int | float
+        ):  # of a call's, nothing is known
+            weights[actor.queue_name].append(actor.spec.weight)
+    return Queues.of(weights)
+
+
+def _checked_queues(asked: tuple[str, ...], *, known: Queues) -> tuple[str, ...]:
+    names = sorted(known.heavy + known.other)
     for queue in asked:
-        if queue not in known:
+        if queue not in names:
+            shown = ", ".join(names)
             raise WorkerError(reason=f"--queue names {queue!r}, a queue of no task; the queues are: {shown}")
-    return tuple(sorted(asked or known))
+    return tuple(sorted(asked))
 
 
 def _no_task(names: tuple[str, ...], constraints: dict[TaskSpec, Constraint | None]) -> ModuleError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import asdict, dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -25,15 +25,24 @@ class ExitCode(IntEnum):
     REFUSED = 2  # it cannot work as it is configured
 
 
+class Share(StrEnum):
+    """Which of the queues a child works on."""
+
+    ALL = "all"
+    HEAVY = "heavy"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildOptions:
-    """What one child is to do. ``queues`` empty: all. ``grace_s``: seconds for running calls at the end."""
+    """What one child is to do. ``queues`` empty: its share. ``grace_s``: seconds for running calls at its end."""
 
     modules: tuple[str, ...]
     dispatcher: str | None
     queues: tuple[str, ...]
     threads: int
     grace_s: float
+    share: Share = Share.ALL
 
     def to_json(self) -> str:
         """The options as one argument of a command line; no secret is in them."""
@@ -42,12 +51,16 @@ class ChildOptions:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The options that :meth:`to_json` wrote."""
-        return cls(**_with_tuples(json.loads(text)))
+        values = _with_tuples(json.loads(text))
+        return cls(**{**values, "share": Share(values["share"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The child can work as configured, and is about to start its threads."""
+    """The child can work as configured, and is about to start its threads. Of which queues it knows the tasks."""
+
+    heavy: tuple[str, ...]
+    other: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from weighbridge.errors import WorkerError
 from weighbridge.events import emit
-from weighbridge.worker.backoff import Backoff
-from weighbridge.worker.control import GIVE_BACK_S, ChildOptions, ExitCode, Member, Prepared, Ready, Refused
+from weighbridge.worker.control import GIVE_BACK_S, ChildOptions, ExitCode, Member, Prepared, Ready, Refused, Share
 from weighbridge.worker.guardian import Guardian
+from weighbridge.worker.place import Place
+from weighbridge.worker.plan import Plan
 from weighbridge.worker.process import ChildProcess, Ending
 from weighbridge.worker.signals import SignalInbox, StopSignals, Wish
 
@@ -32,7 +32,6 @@ ENDED: Final = "worker.ended"
 KILLED: Final = "worker.killed"
 STOPPED: Final = "worker.stopped"
 
-DEFAULT_THREADS: Final = 8
 DEFAULT_GRACE_S: Final = 30.0
 
 
@@ -51,16 +50,16 @@ def supervise(
     dispatcher: str | None = None,
     queues: Sequence[str] = (),
     processes: int | None = None,
-    threads: int = DEFAULT_THREADS,
+    threads: int | None = None,
     grace_s: float = DEFAULT_GRACE_S,
 ) -> ExitCode:
     """Run worker processes until SIGTERM or SIGINT; only in the main thread of a process of its own.
 
     :param modules: Modules that declare tasks; empty: the setting ``modules``.
     :param dispatcher: ``module:name`` of the dispatcher, if the modules hold several.
-    :param queues: The queues to work on; empty: all.
-    :param processes: Worker processes; ``None``: one for each available CPU.
-    :param threads: Threads in each process, so calls that run there at one time.
+    :param queues: The queues to work on, in each process; empty: all, divided as ``plan.py`` says.
+    :param processes: Worker processes; ``None``: by the available CPUs.
+    :param threads: Threads in each process, so calls that run there at one time; ``None``: 8, for heavy queues 2.
     :param grace_s: Seconds that running calls get at the end.
     :returns: ``CLEAN``, or ``CUT_OFF`` if a call or a process had to be cut off at the end.
     :raises WorkerError: if a worker process cannot work as configured, and on Windows.
@@ -71,36 +70,24 @@ def supervise(
             "run it in WSL or in a container"
         )
     options = ChildOptions(
-        modules=tuple(modules), dispatcher=dispatcher, queues=tuple(queues), threads=threads, grace_s=grace_s
+        modules=tuple(modules), dispatcher=dispatcher, queues=tuple(queues), threads=threads or 0, grace_s=grace_s
     )
-    count = available_cpus() if processes is None else processes
-    return Supervisor([options] * count, clock=time.monotonic).run()
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Place:
-    """One child's place: what each child in it is to do, the child if there is one, when the next comes."""
-
-    number: int
-    options: ChildOptions
-    child: ChildProcess | None = None
-    backoff: Backoff = field(default_factory=Backoff)
-    start_at_s: float | None = None
+    plan = Plan(options=options, processes=processes, threads=threads, cpus=available_cpus())
+    return Supervisor(plan, clock=time.monotonic).run()
 
 
 class Supervisor:
     """One loop in one thread over signals, children's messages and deadlines.
 
-    Each child has its own options, so that the places may differ (queues, threads).
+    The first child tells which queues there are, and thereby which other children there are to be.
     """
 
-    def __init__(self, children: Sequence[ChildOptions], *, clock: Callable[[], float]) -> None:
+    def __init__(self, plan: Plan, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        now_s = clock()
-        self._places = [
-            _Place(number=number, options=options, start_at_s=now_s) for number, options in enumerate(children, start=1)
-        ]
-        self._grace_s = max(options.grace_s for options in children)
+        self._plan = plan
+        self._places: list[Place] = []
+        self._fill(plan.at_first())
+        self._grace_s = plan.options.grace_s
         self._guardian = Guardian(clock=clock)
         self._selector = selectors.DefaultSelector()
         self._stop_signals = StopSignals()
@@ -137,12 +124,30 @@ class Supervisor:
         emit(logger, STOPPED, pid=os.getpid(), outcome=self._outcome.name.lower())
         return self._outcome
 
-    def _announce(self) -> None:
+    def _fill(self, children: Sequence[ChildOptions]) -> None:
+        """Make a place for each of these; those that are there already stay, and their next child does as told now."""
+        now_s = self._clock()
+        for number, options in enumerate(children, start=1):
+            if number > len(self._places):
+                self._places.append(Place(number=number, options=options, start_at_s=now_s))
+            self._places[number - 1].options = options
+
+    def _announce(self, found: Prepared) -> None:
         """Say that work starts: not before a child has shown that it can, so that a refusal comes first."""
-        if not self._announced:
-            self._announced = True
-            threads = self._places[0].options.threads
-            emit(logger, STARTING, pid=os.getpid(), processes=len(self._places), threads=threads)
+        if self._announced or self._stopping:
+            return
+        self._announced = True
+        self._fill(self._plan.in_all(both_kinds=bool(found.heavy and found.other)))
+        heavy = sum(place.options.share is Share.HEAVY for place in self._places)
+        emit(
+            logger,
+            STARTING,
+            pid=os.getpid(),
+            processes=len(self._places),
+            threads=self._places[0].options.threads,
+            heavy_processes=heavy,
+            heavy_queues=",".join(found.heavy) if heavy else "-",
+        )
 
     def _children(self) -> list[ChildProcess]:
         return [place.child for place in self._places if place.child is not None]
@@ -163,11 +168,11 @@ class Supervisor:
             if place.start_at_s is not None and place.start_at_s <= self._clock():
                 self._start(place)
 
-    def _start(self, place: _Place) -> None:
+    def _start(self, place: Place) -> None:
         try:
             child = ChildProcess.start(place.options, number=place.number, now_s=self._clock())
         except OSError as error:  # out of processes, descriptors or memory: that may pass
-            delay_s = self._start_later(place, lived_s=0.0)
+            delay_s = place.start_later(now_s=self._clock(), lived_s=0.0)
             number = place.number
             emit(logger, NOT_STARTED, level=logging.ERROR, number=number, problem=error, again_in_s=delay_s)
             return
@@ -176,18 +181,13 @@ class Supervisor:
         self._guardian.watch(child)
         self._selector.register(child.channel.fileno(), selectors.EVENT_READ)
 
-    def _start_later(self, place: _Place, *, lived_s: float) -> float:
-        delay_s = place.backoff.after_death(lived_s=lived_s)
-        place.start_at_s = self._clock() + delay_s
-        return delay_s
-
     def _listen(self, child: ChildProcess) -> None:
         if child.channel.ended:
             return
         for message in child.messages():
             match message:
                 case Prepared():
-                    self._announce()
+                    self._announce(message)
                 case Member():
                     pass  # the child keeps it for the guardian
                 case Ready():
@@ -230,7 +230,7 @@ class Supervisor:
             else:
                 # A call that ends its process is run three times at most: no cause to keep the others waiting.
                 lived_s = math.inf if crashed else self._clock() - child.started_s
-                delay_s = self._start_later(place, lived_s=lived_s)
+                delay_s = place.start_later(now_s=self._clock(), lived_s=lived_s)
                 emit(
                     logger,
                     DIED,
