@@ -484,6 +484,32 @@ def test_a_task_that_exits_like_a_refusal_does_not_stop_the_supervisor(service: 
     assert "ending='exit code 2'" in worker.events("worker.died")[0]
 
 
+LEAVES_SLOWLY = """
+
+import atexit
+
+
+@atexit.register
+def leave_slowly() -> None:
+    Path("leaving").touch()
+    time.sleep(1.5)
+"""
+
+
+def test_a_stop_that_a_child_hears_twice_is_clean_however_long_its_interpreter_takes_to_end(
+    service: Service, start: StartWorker
+) -> None:
+    """As of a service manager that signals every process: the supervisor's own word comes when the child is done."""
+    with (service.folder / f"{service.module}.py").open("a", encoding="utf-8") as file:
+        file.write(LEAVES_SLOWLY)
+    worker = start(service.module, "--processes", "1")
+    worker.wait_for("worker.ready")
+    os.kill(worker.pids()[0], signal.SIGTERM)
+    wait_until((service.folder / "leaving").exists, what="the child is at its end")
+
+    assert worker.stop() == 0, worker.log
+
+
 def test_a_child_that_is_told_to_stop_by_itself_is_replaced(service: Service, worker: Worker) -> None:
     os.kill(worker.pids()[0], signal.SIGTERM)
 

@@ -115,8 +115,9 @@ def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCod
             level=logging.WARNING,
             remedy="start what a middleware forks as a service of its own",
         )
-    # Until here SIGTERM ends the process at once, as it should: nothing has been fetched.
-    with SignalInbox([signal.SIGTERM], clock=time.monotonic) as inbox:
+    # Until here SIGTERM ends the process at once, as it should: nothing has been fetched. When all is done the
+    # interpreter takes its time to go, and SIGTERM may come twice: it must not look as if the process was cut off.
+    with SignalInbox([signal.SIGTERM], clock=time.monotonic, afterwards=signal.SIG_IGN) as inbox:
         worker = dramatiq.Worker(work.broker, queues=set(work.ready.queues), worker_threads=options.threads)
         _let_the_supervisor_stand_in(work, channel, table)
         work.broker.emit_after("process_boot")

@@ -39,10 +39,18 @@ class StopSignals:
 class SignalInbox:
     """While entered, the given signals are kept for :meth:`take` and make :meth:`fileno` readable.
 
-    A process has one receiver of signals, so only its main thread may enter. Leaving restores the handlers.
+    A process has one receiver of signals, so only its main thread may enter. Leaving restores the handlers, or sets
+    ``afterwards`` for all.
     """
 
-    def __init__(self, signals: Iterable[signal.Signals], *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        signals: Iterable[signal.Signals],
+        *,
+        clock: Callable[[], float],
+        afterwards: signal.Handlers | None = None,
+    ) -> None:
+        self._afterwards = afterwards
         self._signals = tuple(signals)
         self._clock = clock
         self._heard: deque[tuple[signal.Signals, float]] = deque()
@@ -62,7 +70,7 @@ class SignalInbox:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for each, handler in self._before.items():
-            signal.signal(each, handler)
+            signal.signal(each, handler if self._afterwards is None else self._afterwards)
         signal.set_wakeup_fd(self._fd_before)
         self._reader.close()
         self._writer.close()
