@@ -176,6 +176,8 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_password(url: str
         ("redis://u:hunter2@one,two:7/0?sentinel=shop&sentinel_password=hunter2", "redis://u@one,two:7/0"),
         ("unix:///run/redis.sock?db=0&password=hunter2", "unix:///run/redis.sock"),
         ("redis://:hunt/er2@example.org/0", "redis://…"),
+        ("redis://u:hunt;er2@example.org/0", "redis://u@example.org/0"),
+        ("amqp://u:hunt;er2@one/x;amqps://u:hunter2@two/x", "amqp://u@one/x;amqps://u@two/x"),
         ("amqp://u:hunter2@one/x;amqp://u:hunter2@two/x", "amqp://u@one/x;amqp://u@two/x"),
     ],
 )

@@ -32,6 +32,8 @@ _REDIS_OPTIONS: Final = frozenset({"db", "username", "password", "client_name", 
 _SENTINEL_OPTIONS: Final = ("sentinel", "sentinel_username", "sentinel_password")
 _OWN_OPTIONS: Final = frozenset({*_SENTINEL_OPTIONS, "cluster", "replicas"})
 _TIMING: Final = ("timeout", "retry", "health_check")
+#: Where one of several addresses ends: a password may hold a semicolon too.
+_NEXT_ADDRESS: Final = re.compile(r";(?=amqps?://)")
 _SPECIAL: Final = "write / # ? @ : in a password as %2F %23 %3F %40 %3A"
 
 
@@ -84,7 +86,7 @@ def connect(
 
 def describe(broker_url: str) -> str:
     """The address without password and options, for logs."""
-    return ";".join(_described(url) for url in broker_url.split(";"))
+    return ";".join(_described(url) for url in _NEXT_ADDRESS.split(broker_url))
 
 
 def _described(url: str) -> str:
