@@ -88,6 +88,7 @@ def test_a_server_with_which_all_promises_hold_has_nothing_but_ok() -> None:
         ({"foreign_keys": 100}, ("sharing", "warning"), "FLUSHDB"),
         ({"sampled_keys": None, "denied": {"scan"}}, ("sharing", "unknown"), "others use this database"),
         ({"skew_s": -601.0}, ("clock", "warning"), "601 s behind"),
+        ({"skew_s": 601.0}, ("clock", "warning"), "leases, delays and expires_s do not mind"),
     ],
 )
 def test_each_fault_of_a_server_is_one_finding_with_what_to_do(

@@ -14,7 +14,7 @@ OLDEST: Final = (7, 0)
 NEARLY_FULL: Final = 0.9
 #: Keys of others in the database from which it counts as shared.
 FOREIGN_MANY: Final = 100
-#: Seconds between two clocks that no expiry should differ by.
+#: Seconds by which two clocks may differ.
 SKEW_S: Final = 5.0
 MIB: Final = 1024 * 1024
 
@@ -209,8 +209,8 @@ def _clock(facts: ServerFacts) -> Iterator[Finding]:
         yield ok("clock", f"this host's clock is {abs(facts.skew_s):.1f} s {way} the server's")
     else:
         text = (
-            f"this host's clock is {abs(facts.skew_s):,.0f} s {way} the server's; leases and delays do not mind, "
-            "expires_s is judged by the hosts' clocks"
+            f"this host's clock is {abs(facts.skew_s):,.0f} s {way} the server's; leases, delays and expires_s do not "
+            "mind (expires_s does with a broker of your own), but the logs of hosts do not fit together"
         )
         yield warning("clock", text, remedy="let NTP or chrony set the clock of each host")
 
