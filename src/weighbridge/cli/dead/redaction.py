@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from weighbridge.lanes.queue.dead_letters import DeadLetter
+from weighbridge.lanes.queue.dead_letters import ERROR_LIMIT, DeadLetter
+from weighbridge.lanes.queue.message_options import TRACEBACK_LIMIT
 from weighbridge.lanes.queue.stream_message import UnreadableError, read_message
 
 HIDDEN: Final = "<hidden>"
@@ -34,15 +35,22 @@ class Redaction:
         found = arguments_of(letter)
         texts = {text for value in _leaves(found) for text in _written(value)} if found else set()
         ordered = sorted(texts, key=len, reverse=True)
+        self._cuttable = [text for text in ordered if len(text) > LONG]
         self._long = _pattern([re.escape(text) for text in ordered if len(text) >= LONG])
         self._short = _pattern([rf"(?<!\w){re.escape(text)}(?!\w)" for text in ordered if SHORT <= len(text) < LONG])
 
     def of(self, text: str) -> str:
         """The text of an error, without the values."""
+        if len(text) >= ERROR_LIMIT:  # it was cut there, in the middle of a value perhaps
+            cut = max((_cut_at_end(value, text) for value in self._cuttable), default=0)
+            text = f"{text[: len(text) - cut]}{HIDDEN}" if cut else text
         return _hide(self._short, _hide(self._long, text))
 
     def of_traceback(self, text: str) -> str:
         """A traceback without the values; the lines that name and quote code keep what is short."""
+        if len(text) >= TRACEBACK_LIMIT:  # as above, and only its end was kept
+            cut = max((_cut_at_begin(value, text) for value in self._cuttable), default=0)
+            text = f"{HIDDEN}{text[cut:]}" if cut else text
         lines: list[str] = []
         quoted = False
         for line in _hide(self._long, text).split("\n"):
@@ -50,6 +58,18 @@ class Redaction:
             lines.append(line if place or (quoted and line.startswith("    ")) else _hide(self._short, line))
             quoted = place
         return "\n".join(lines)
+
+
+def _cut_at_end(value: str, text: str) -> int:
+    """How many characters of the begin of ``value`` the text ends with."""
+    longest = min(len(value) - 1, len(text))
+    return next((size for size in range(longest, LONG - 1, -1) if text.endswith(value[:size])), 0)
+
+
+def _cut_at_begin(value: str, text: str) -> int:
+    """How many characters of the end of ``value`` the text begins with."""
+    longest = min(len(value) - 1, len(text))
+    return next((size for size in range(longest, LONG - 1, -1) if text.startswith(value[-size:])), 0)
 
 
 def _hide(pattern: re.Pattern[str] | None, text: str) -> str:
