@@ -68,7 +68,7 @@ class DeadLetter:
     traceback: str | None = field(repr=False)
     attempts: int
     died_at_s: float
-    kept_for_s: float
+    kept_for_s: float = field(compare=False)
     body: bytes = field(repr=False)
 
 
