@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 from functools import cached_property, partial
 from types import TracebackType
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+#: Makes what each worker process opens before its first call and closes after its last one.
+WorkerLifespan = Callable[[], AbstractContextManager[object] | AbstractAsyncContextManager[object]]
+
 
 class Dispatcher:
     """Sends each call down its lane; one for an app, open for as long as the app serves.
@@ -48,10 +51,14 @@ class Dispatcher:
 
     :param policy: A shipped name, a path to a TOML file, ``module:object``, or an object with ``decide(facts)``.
     :param broker: A Dramatiq broker of your own, instead of ``broker_url``; it is not closed with the dispatcher.
+    :param worker_lifespan: Called once in each worker process (never in the app's): gives a context manager, sync or
+        async, that is entered before the first call is fetched and left when the last one has ended. An async one runs
+        on the event loop of async tasks. An error at entering ends the worker with exit code 2.
     :param settings: Ready-made settings. Default: from the environment and pyproject.toml.
     :param arguments: Single settings (see :class:`Settings`); they win over all other sources.
     :raises SettingsError: if a setting is unknown or has a value that it cannot have.
     :raises PolicyError: if the policy cannot be used.
+    :raises DispatcherError: if ``worker_lifespan`` cannot be called.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Dispatcher:
         *,
         policy: str | os.PathLike[str] | Policy | None = None,
         broker: dramatiq.Broker | None = None,
+        worker_lifespan: WorkerLifespan | None = None,
         settings: Settings | None = None,
         **arguments: Unpack[SettingsArguments],
     ) -> None:
@@ -71,6 +79,12 @@ class Dispatcher:
             settings = settings.with_changes(**changes)
         self.settings: Final = settings
         self._broker = broker
+        if worker_lifespan is not None and not callable(worker_lifespan):
+            raise DispatcherError(
+                problem=f"worker_lifespan is a {type(worker_lifespan).__name__}, which cannot be called",
+                remedy="pass the function itself, one with @contextmanager or @asynccontextmanager",
+            )
+        self.worker_lifespan: Final = worker_lifespan
         self._policy = load_policy(settings.policy if policy is None else policy)
         self._dispatch: Dispatch | None = None
         self._readings: LiveReadings | None = None

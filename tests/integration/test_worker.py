@@ -25,7 +25,7 @@ import redis
 
 from weighbridge import Dispatcher
 from weighbridge.embedded.binary import find_binary
-from weighbridge.errors import ModuleError
+from weighbridge.errors import DispatcherError, ModuleError
 from weighbridge.task import registry
 from weighbridge.worker.backoff import LONGEST_DELAY_S, Backoff
 from weighbridge.worker.control import Channel, ChildOptions, Prepared, Ready, Refused, Share
@@ -324,6 +324,138 @@ def test_of_several_dispatchers_one_can_be_chosen(service: Service, start: Start
 
     worker.wait_for("worker.ready")
     assert "dispatcher=app:two" in worker.log
+
+
+# -- the lifespan of a worker process -----------------------------------------------------------------------
+
+LIFESPAN = """
+import asyncio, threading
+from contextlib import asynccontextmanager, contextmanager
+from weighbridge import Dispatcher
+
+OUTPUT = OUTPUT_PATH
+
+
+@asynccontextmanager
+async def asynchronous():
+    loop, inside = asyncio.get_running_loop(), asyncio.current_task()
+    write(OUTPUT, "entered", id(loop))
+    async with asyncio.timeout(None):  # refuses to be left by another task than that which has entered it
+        yield
+    assert inside is asyncio.current_task()
+    write(OUTPUT, "left", id(loop))
+
+
+@contextmanager
+def synchronous():
+    write(OUTPUT, "entered", 0)
+    yield
+    write(OUTPUT, "left", 0)
+
+
+@contextmanager
+def unenterable():
+    raise OSError("no database")
+    yield
+
+
+@asynccontextmanager
+async def unleavable():
+    yield
+    raise OSError("no goodbye")
+
+
+def no_context():
+    return 1
+
+
+@task
+async def say_loop(path: str) -> None:
+    write(path, "loop", id(asyncio.get_running_loop()))
+"""
+
+
+def with_lifespan(service: Service, name: str) -> None:
+    text = LIFESPAN.replace("OUTPUT_PATH", repr(str(service.output)))
+    dispatcher = f"\n\ndispatcher = Dispatcher(worker_lifespan={name})\n"
+    (service.folder / f"{service.module}.py").write_text(TASKS + text + dispatcher, encoding="utf-8")
+
+
+def lines_of(service: Service) -> list[list[str]]:
+    return [line.split() for line in service.output.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("name", ["asynchronous", "synchronous"])
+def test_the_lifespan_is_around_all_calls_of_a_process(service: Service, start: StartWorker, name: str) -> None:
+    with_lifespan(service, name)
+    service.add("slow", str(service.output), 1.0)
+    service.add("say_loop", str(service.output))
+    worker = start(service.module, "--processes", "1")
+    wait_until(lambda: service.output.exists() and len(lines_of(service)) == 3, what="three lines")
+
+    assert worker.stop() == 0
+
+    pid = str(worker.pids()[0])
+    first, *others, last = lines_of(service)
+    assert (first[:2], last[:2]) == ([pid, "entered"], [pid, "left"])
+    assert {words[1] for words in others} == {"started", "finished", "loop"}
+    loop = next(words[2] for words in others if words[1] == "loop")
+    assert first[2] == last[2] == (loop if name == "asynchronous" else "0")
+
+
+def test_the_lifespan_is_entered_once_in_each_process_and_not_where_calls_are_added(
+    service: Service, start: StartWorker
+) -> None:
+    with_lifespan(service, "synchronous")
+    service.note("hello")
+    worker = start(service.module, "--processes", "2")
+    worker.wait_for("worker.ready", count=2)
+    service.wait_for("hello")
+    worker.stop()
+
+    for mark in ("entered", "left"):
+        assert sorted(int(words[0]) for words in lines_of(service) if words[1] == mark) == sorted(worker.pids())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("unenterable", "worker_lifespan cannot be entered: OSError: no database ("),
+        ("no_context", "worker_lifespan cannot be entered: TypeError: it gives a int, and not a context manager"),
+    ],
+)
+def test_a_lifespan_that_cannot_be_entered_refuses_the_start(
+    service: Service, start: StartWorker, name: str, reason: str
+) -> None:
+    with_lifespan(service, name)
+    service.note("hello")
+
+    worker = start(service.module, "--processes", "1")
+
+    assert worker.wait_for_the_end() == 2
+    assert reason in worker.log
+    assert "Traceback" not in worker.log
+    assert not service.output.exists()
+    if name == "unenterable":
+        assert f"{service.module}.py, line" in worker.log
+
+
+def test_a_lifespan_that_cannot_be_left_is_logged_and_makes_exit_code_1(service: Service, start: StartWorker) -> None:
+    with_lifespan(service, "unleavable")
+    worker = start(service.module, "--processes", "1")
+    worker.wait_for("worker.ready")
+    service.note("hello")
+    service.wait_for("hello")
+
+    assert worker.stop() == 1
+
+    assert len(worker.events("worker.lifespan_not_left")) == 1
+    assert "OSError: no goodbye" in worker.log
+
+
+def test_what_is_no_function_is_refused_as_a_lifespan() -> None:
+    with pytest.raises(DispatcherError, match="worker_lifespan is a int, which cannot be called"):
+        Dispatcher(worker_lifespan=1)  # type: ignore[arg-type]  # what it is about
 
 
 # -- heavy queues -------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-import os
 import select
 import signal
 import socket
@@ -20,8 +19,6 @@ from types import FrameType
 from typing import Final
 
 import dramatiq
-from dramatiq.asyncio import get_event_loop_thread
-from dramatiq.middleware import AsyncIO
 
 from weighbridge.constraint import Constraint, constraint_of
 from weighbridge.decision import Lane
@@ -33,6 +30,7 @@ from weighbridge.lanes.queue.connect import ConnectedBroker
 from weighbridge.settings import Settings
 from weighbridge.task import TaskSpec, registry
 from weighbridge.worker.control import GIVE_BACK_S, Channel, ChildOptions, ExitCode, Member, Prepared, Ready, Refused
+from weighbridge.worker.lifespan import Lifespan, LifespanError, end_start, lifespan_of, require_event_loop
 from weighbridge.worker.logs import hide_arguments, log_to_stderr, take_over_consumer_failures
 from weighbridge.worker.modules import explained, find_dispatcher, import_modules, put_current_directory_first
 from weighbridge.worker.plan import Queues
@@ -46,7 +44,6 @@ logger: Final = logging.getLogger("weighbridge.worker")
 
 SUPERVISOR_GONE: Final = "worker.supervisor_gone"
 CALL_CUT_OFF: Final = "worker.call_cut_off"
-NO_EVENT_LOOP: Final = "worker.no_event_loop"
 FORKS_NOT_RUN: Final = "worker.forks_not_run"
 
 
@@ -57,7 +54,13 @@ class Work:
     broker: dramatiq.Broker
     settings: Settings
     known: Queues
+    lifespan: Lifespan | None
     ready: Ready
+
+    @property
+    def takes_a_part(self) -> bool:
+        """Whether there are queues that other processes work on."""
+        return len(self.ready.queues) < len(self.known.heavy + self.known.other)
 
 
 def prepare(options: ChildOptions) -> Work:
@@ -83,7 +86,8 @@ def prepare(options: ChildOptions) -> Work:
     tasks = sum(actor.queue_name in queues for actor in broker.actors.values())
     staying = sum(each is not None and each.lane is Lane.IN_PROCESS for each in constraints.values())
     ready = Ready(queues=queues, threads=options.threads, tasks=tasks, in_process_only=staying, dispatcher=place)
-    return Work(broker=broker, settings=dispatcher.settings, known=known, ready=ready)
+    lifespan = lifespan_of(dispatcher.worker_lifespan, broker)
+    return Work(broker=broker, settings=dispatcher.settings, known=known, lifespan=lifespan, ready=ready)
 
 
 def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCode:
@@ -118,11 +122,18 @@ def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCod
     # Until here SIGTERM ends the process at once, as it should: nothing has been fetched. When all is done the
     # interpreter takes its time to go, and SIGTERM may come twice: it must not look as if the process was cut off.
     with SignalInbox([signal.SIGTERM], clock=time.monotonic, afterwards=signal.SIG_IGN) as inbox:
-        worker = dramatiq.Worker(work.broker, queues=set(work.ready.queues), worker_threads=options.threads)
+        # No names if it takes all: then it takes those too that are declared later.
+        named = set(work.ready.queues) if work.takes_a_part else None
+        worker = dramatiq.Worker(work.broker, queues=named, worker_threads=options.threads)
         _let_the_supervisor_stand_in(work, channel, table)
         work.broker.emit_after("process_boot")
-        worker.start()
-        _require_event_loop(work.broker)
+        try:
+            worker.start()
+        except LifespanError as error:
+            end_start(worker)
+            channel.send(Refused(reason=str(error)))
+            return ExitCode.REFUSED
+        require_event_loop(work.broker)
         channel.send(work.ready)
         contact.start()
         start_check = StartCheck(work.broker)
@@ -134,7 +145,8 @@ def run(options: ChildOptions, channel: Channel, table: RunningTable) -> ExitCod
         start_check.stop()
         if registration is not None:
             registration.stop()
-        return _stop(worker, running, grace_s=options.grace_s)
+        code = _stop(worker, running, grace_s=options.grace_s)
+        return ExitCode.CUT_OFF if work.lifespan is not None and work.lifespan.failed else code
 
 
 def _let_the_supervisor_stand_in(work: Work, channel: Channel, table: RunningTable) -> None:
@@ -177,26 +189,12 @@ def _stop(worker: dramatiq.Worker, running: RunningCalls, *, grace_s: float) -> 
     return ExitCode.CUT_OFF if cut_off else ExitCode.CLEAN
 
 
-def _require_event_loop(broker: dramatiq.Broker) -> None:
-    """Dramatiq gives its event loop one second to start and only logs a failure; async tasks then fail."""
-    if any(isinstance(each, AsyncIO) for each in broker.middleware) and get_event_loop_thread() is None:
-        emit(
-            logger,
-            NO_EVENT_LOOP,
-            level=logging.ERROR,
-            remedy="this process ends, and another takes its place",
-        )
-        # Its thread may still come up, and would keep a process that only returns alive for ever.
-        os._exit(ExitCode.CUT_OFF)
-
-
 def _queues_of(broker: dramatiq.Broker) -> Queues:
     weights: dict[str, list[float]] = {name: [] for name in broker.get_declared_queues()}
     for actor in broker.actors.values():
-        if isinstance(actor, TypedActor) and isinstance(
-            actor.spec.weight, int | float
-        ):  # of a call's, nothing is known
-            weights[actor.queue_name].append(actor.spec.weight)
+        weight = actor.spec.weight if isinstance(actor, TypedActor) else 0.0
+        if isinstance(weight, int | float):  # of a weight that each call has of its own, nothing is known
+            weights[actor.queue_name].append(weight)
     return Queues.of(weights)
 
 
