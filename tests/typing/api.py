@@ -3,6 +3,8 @@
 Both run with their check for unneeded ignores switched on, so a line that stops being an error fails the checks.
 """
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import assert_type
 from uuid import UUID
 
@@ -40,7 +42,21 @@ task(on_unavailable="run_there")  # type: ignore[call-overload]  # pyright: igno
 assert_type(bare(3), str)
 bare("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
+
+@asynccontextmanager
+async def open_pool() -> AsyncIterator[None]:
+    yield
+
+
+@contextmanager
+def open_file() -> Iterator[int]:
+    yield 1
+
+
 dispatcher = Dispatcher(policy="by-weight", broker_url="redis://localhost", in_process_threads=4)
+Dispatcher(worker_lifespan=open_pool)
+Dispatcher(worker_lifespan=open_file)
+Dispatcher(worker_lifespan=open_pool())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Dispatcher(namespace=4)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Dispatcher(brokerurl="redis://localhost")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 app = FastAPI(lifespan=dispatcher.lifespan, dependencies=[dispatcher.gate])
