@@ -205,6 +205,14 @@ def test_all_that_filters_let_through_is_requeued_in_the_order_of_death(office: 
     assert office.ids() == set(office.prints)
 
 
+@pytest.mark.parametrize("verb", ["requeue", "delete"])
+def test_control_characters_of_a_task_that_nobody_has_do_not_reach_the_terminal(office: Office, verb: str) -> None:
+    key = QueueKeys(namespace=office.namespace, queue="default").letter(office.prints[0])
+    office.client.hset(key, "task", "shop\x1b]0;owned\x07.print")
+    result = dead(verb, office.prints[0])
+    assert result.output == rf"{verb}d {office.prints[0]} (shop\x1b]0;owned\x07.print in default)" + "\n"
+
+
 def test_deleted_letters_are_gone(office: Office) -> None:
     assert dead("delete", *office.pays).exit_code == 0
     assert office.ids() == set(office.prints)

@@ -13,7 +13,7 @@ from weighbridge.lanes.queue.message_options import TRACEBACK_LIMIT
 from weighbridge.lanes.queue.stream_message import Entry, StreamMessage
 
 
-def letter_of(value: str, error: Exception) -> DeadLetter:
+def letter_of(value: str, error: ValueError) -> DeadLetter:
     """The letter of a call with this argument, ended by ``error``, as a worker writes it."""
     message: dramatiq.Message[Any] = dramatiq.Message(
         queue_name="default", actor_name="shop.pay", args=(value,), kwargs={}, options={}
@@ -21,7 +21,7 @@ def letter_of(value: str, error: Exception) -> DeadLetter:
     run = StreamMessage(message, entry=Entry(id="1-0", fields={b"m": message.encode()}))
     try:
         raise error
-    except Exception as raised:
+    except ValueError as raised:
         run.stuff_exception(raised)
     fields = letter_for(run, ttl_s=60).fields
     error_text, trace = fields["error"], fields["traceback"]

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import click
 import redis
 
-from weighbridge.cli.dead.display import as_json, print_letter, print_list
+from weighbridge.cli.dead.display import as_json, print_letter, print_list, printable
 from weighbridge.cli.dead.selection import filters, selection
 from weighbridge.cli.group import RefusedError
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DeadLetterNotFoundError
@@ -151,7 +151,7 @@ def _settle(
                 _confirm(verb, len(ids))
         settled = _each(ids, letters.requeue) if verb == "requeue" else _each(ids, letters.delete)
     for letter in settled if not everything else ():
-        click.echo(f"{done} {letter.id} ({letter.task or 'no task'} in {letter.queue})")
+        click.echo(printable(f"{done} {letter.id} ({letter.task or 'no task'} in {letter.queue})"))
     if everything:
         click.echo(f"{done} {len(settled)}")
     _end(len(settled), of=len(ids))

@@ -49,9 +49,9 @@ def print_list(letters: Sequence[DeadLetter], *, now_s: float, arguments: bool) 
         first, _, more = error.strip().partition("\n")
         where = f"  {letter.task or 'no task'} in {letter.queue}"
         line = f"{where}: {first}{' …' if more else ''}" if first else where
-        console.print(Text(_printable(line)), soft_wrap=True)
+        console.print(Text(printable(line)), soft_wrap=True)
         if arguments:
-            console.print(Text(_printable(f"  {_arguments(letter)}")), soft_wrap=True)
+            console.print(Text(printable(f"  {_arguments(letter)}")), soft_wrap=True)
     console.print(_footer(letters), soft_wrap=True)
 
 
@@ -76,10 +76,10 @@ def print_letter(letter: DeadLetter, *, now_s: float, arguments: bool) -> None:
     }
     for name, value in rows.items():
         style = "yellow" if name == "deleted" and letter.kept_for_s < SOON_S else ""
-        line = Text.assemble((f"{name:<10}", "bold"), (_printable(value), style))
+        line = Text.assemble((f"{name:<10}", "bold"), (printable(value), style))
         console.print(line, soft_wrap=True)
     if trace:
-        console.print(Text(f"\n{_printable(trace.rstrip())}"), soft_wrap=True)
+        console.print(Text(f"\n{printable(trace.rstrip())}"), soft_wrap=True)
 
 
 def length(seconds: float) -> str:
@@ -99,7 +99,7 @@ def _head(letter: DeadLetter, *, now_s: float) -> Text:
     runs = "1 attempt" if letter.attempts == 1 else f"{letter.attempts} attempts"
     soon = "yellow" if letter.kept_for_s < SOON_S else "dim"
     return Text.assemble(
-        (_printable(letter.id), "bold"),
+        (printable(letter.id), "bold"),
         "  ",
         (str(letter.reason), "red"),
         f"  {runs}, {length(now_s - letter.died_at_s)} ago, ",
@@ -129,6 +129,6 @@ def _arguments(letter: DeadLetter) -> str:
     return f"({', '.join(shown)})"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text of others may hold control characters, which a terminal would obey."""
     return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
