@@ -297,6 +297,17 @@ def test_what_is_no_message_becomes_a_dead_letter_and_costs_its_neighbours_nothi
     assert sorted(map(str, shop.runs)) == ["after", "before"]
 
 
+def test_a_letter_with_the_reason_of_a_newer_version_is_read_and_requeued(shop: Shop) -> None:
+    shop.raw(b"no message")
+    letter_id = shop.the_letter().id
+    shop.client.hset(shop.keys.letter(letter_id), "reason", "out_of_fashion")
+
+    (letter,) = shop.letters.list()
+
+    assert (letter.reason, letter.body) == (DeadReason.OTHER, b"no message")
+    assert shop.letters.requeue(letter_id).reason is DeadReason.OTHER
+
+
 def test_an_entry_with_other_fields_than_ours_becomes_a_dead_letter(shop: Shop) -> None:
     shop.client.xadd(shop.keys.stream, {"foreign": "1"})
 

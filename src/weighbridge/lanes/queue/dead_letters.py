@@ -49,6 +49,8 @@ class DeadReason(StrEnum):
     """Each of its runs ended with its worker process, the last one while nothing else ran in that process."""
     WRONG_QUEUE = "wrong_queue"
     """It names another queue than the one in which it lay."""
+    OTHER = "other"
+    """A worker of a newer version wrote a reason that this one does not know. No worker writes this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,13 @@ def _reason(message: StreamMessage) -> DeadReason:
     return DeadReason.FAILED
 
 
+def _known_reason(text: str | None) -> DeadReason:
+    try:
+        return DeadReason(text or "")
+    except ValueError:  # during a deploy there are workers of a newer version, and all letters must be seen
+        return DeadReason.OTHER
+
+
 def _letter(letter_id: str, queue: str, values: Mapping[bytes, bytes], *, kept_ms: int) -> DeadLetter:
     def text(name: bytes) -> str | None:
         value = values.get(name)
@@ -245,7 +254,7 @@ def _letter(letter_id: str, queue: str, values: Mapping[bytes, bytes], *, kept_m
         id=letter_id,
         queue=queue,
         task=text(b"task"),
-        reason=DeadReason(text(b"reason") or ""),
+        reason=_known_reason(text(b"reason")),
         error=text(b"error") or "",
         traceback=text(b"traceback"),
         attempts=int(values[b"attempts"]),
