@@ -13,7 +13,7 @@ from weighbridge.chooser import Chooser
 from weighbridge.constraint import Target
 from weighbridge.decision import Decision, Lane
 from weighbridge.dispatch import Dispatch
-from weighbridge.errors import ConstraintError
+from weighbridge.errors import ConstraintError, NotOpenError
 from weighbridge.outlook import crossing_tasks
 from weighbridge.policy import Policy
 from weighbridge.settings import Settings
@@ -126,9 +126,15 @@ class WorkerDispatch(Dispatch):
         """As :meth:`Dispatch.commit`; no call is kept here, whatever its ``on_unavailable``: the task can be retried.
 
         :raises EnqueueError: if the broker did not take the calls, or may not have.
+        :raises NotOpenError: if the worker has shut down meanwhile.
         """
-        assert self.queue is not None  # opened() came first
-        await self.queue.commit(queued)
+        queue = self.queue
+        if queue is None:  # a run that outlives its worker's shutdown
+            raise NotOpenError(
+                problem="the worker has shut down, so the calls of this run are not in the queue",
+                remedy="none: the run ends unsuccessful, and its own call is retried",
+            )
+        await queue.commit(queued)
         return ()
 
     def give_up(self, calls: Sequence[Call]) -> None:
