@@ -10,11 +10,13 @@ import dramatiq
 import pytest
 import redis
 from dramatiq.middleware import AgeLimit, CurrentMessage, Retries, SkipMessage
+from tests.servers.users import url_as
 
 from weighbridge.errors import DeadLetterNotFoundError
 from weighbridge.lanes.queue import unknown_task
 from weighbridge.lanes.queue.dead_letters import DeadLetter, DeadLetters, DeadReason
 from weighbridge.lanes.queue.keys import QueueKeys
+from weighbridge.lanes.queue.permissions import Role
 from weighbridge.lanes.queue.streams import StreamsBroker
 from weighbridge.lanes.queue.unknown_task import PATIENCE_MS, SINCE
 
@@ -27,16 +29,24 @@ def eventually(condition: Callable[[], object], *, within_s: float = 20) -> None
 
 
 class Shop:
-    """A worker with two tasks: one that records its runs, one that always fails."""
+    """A worker with two tasks: one that records its runs, one that always fails.
 
-    def __init__(self, url: str) -> None:
+    With ``users``, the worker and who looks at the letters are users who may do what their role may do.
+    """
+
+    def __init__(self, url: str, *, users: bool = False) -> None:
         self.namespace = f"test-{uuid.uuid4().hex}"
         self.url = url
         self.client = redis.Redis.from_url(url)
         self.keys = QueueKeys(namespace=self.namespace, queue="default")
-        self.letters = DeadLetters(self.client, self.namespace)
+        worker, operator = self.client, self.client
+        if users:
+            worker = redis.Redis.from_url(url_as(Role.WORKER, url, namespace=self.namespace))
+            operator = redis.Redis.from_url(url_as(Role.OPERATOR, url, namespace=self.namespace))
+        self._clients = (self.client, worker, operator)
+        self.letters = DeadLetters(operator, self.namespace)
         self.broker = StreamsBroker(
-            client=self.client,
+            client=worker,
             namespace=self.namespace,
             middleware=[Retries(max_retries=1, min_backoff=1, max_backoff=2), AgeLimit()],
         )
@@ -73,7 +83,8 @@ class Shop:
         self.broker.close()
         for key in self.client.scan_iter(f"{self.namespace}:*"):
             self.client.delete(key)
-        self.client.close()
+        for client in self._clients:
+            client.close()
 
 
 @pytest.fixture

@@ -19,12 +19,14 @@ from dramatiq.errors import ConnectionClosed, QueueJoinTimeout, QueueNotFound
 from dramatiq.middleware import AgeLimit, CurrentMessage, Pipelines, Retries
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from tests.servers.users import url_as
 
 from weighbridge.embedded import EmbeddedServer
 from weighbridge.errors import BrokerError, QueueNameError
 from weighbridge.lanes.queue import keeper, patient_client
 from weighbridge.lanes.queue.keys import GROUP, LASTING, QueueKeys
 from weighbridge.lanes.queue.middleware import ServerAgeLimit
+from weighbridge.lanes.queue.permissions import Role
 from weighbridge.lanes.queue.stream_consumer import StreamConsumer
 from weighbridge.lanes.queue.stream_message import StreamMessage
 from weighbridge.lanes.queue.streams import StreamsBroker
@@ -42,9 +44,9 @@ def eventually(condition: Callable[[], object], *, within_s: float = 20) -> None
 class Bench:
     """Brokers, workers and consumers of one namespace, all put away at the end."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, *, role: Role | None = None) -> None:
         self.namespace = f"test-{uuid.uuid4().hex}"
+        self.url = url if role is None else url_as(role, url, namespace=self.namespace)
         self.client = redis.Redis.from_url(url)
         self.keys = QueueKeys(namespace=self.namespace, queue="default")
         self.runs: list[Any] = []

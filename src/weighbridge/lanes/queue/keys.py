@@ -62,6 +62,11 @@ def worker_key(namespace: str, worker_id: str) -> str:
     return f"{namespace}:{{workers}}:live:{worker_id}"
 
 
+def primary_key(namespace: str) -> str:
+    """Never written: asking for it finds the node of a Redis Cluster that keeps a namespace with a hash tag."""
+    return f"{namespace}:primary"
+
+
 def probe_key(namespace: str) -> str:
     """What a check of the server writes, and lets expire."""
     return f"{namespace}:doctor"

@@ -27,6 +27,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from weighbridge.errors import BrokerError
+from weighbridge.lanes.queue.keys import primary_key
 from weighbridge.lanes.queue.patient_client import OF_ONE_POOL
 
 #: What redis-py's cluster client adds to its nodes' connections and a plain connection does not know, or must not do.
@@ -82,7 +83,7 @@ def cluster_client(
     kind = ClusterSSLConnection if issubclass(connection_class, redis.SSLConnection) else ClusterConnection
     kept = {name: value for name, value in options.items() if name not in (*OF_ONE_POOL, "host", "port")}
     kept["retry"] = Retry(NoBackoff(), 0)
-    finder = PrimaryFinder(places, key=f"{namespace}:primary", connection_class=connection_class, options=kept)
+    finder = PrimaryFinder(places, key=primary_key(namespace), connection_class=connection_class, options=kept)
     host, port = places[0]
     pool = redis.ConnectionPool(connection_class=kind, finder=finder, host=host, port=port, **kept)
     return redis.Redis.from_pool(pool)

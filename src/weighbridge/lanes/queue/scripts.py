@@ -26,7 +26,8 @@ end
 """
 
 # A reader that waits for messages does not look at the delayed ones: their keeper does, every `watch` ms. So a
-# message that is due before that look, and before all others, sends an entry which wakes one reader.
+# message that is due before that look, and before all others, sends an entry which wakes one reader. Its place is asked
+# for, not what is first: who adds calls need not be allowed to read others.
 _WRITE: Final = """
 local function write(stream, delayed, wake, body, delay, watch)
   if delay <= 0 then
@@ -34,7 +35,7 @@ local function write(stream, delayed, wake, body, delay, watch)
     return
   end
   redis.call('ZADD', delayed, string.format('%.0f', now_ms() + delay), body)
-  if delay < watch and redis.call('ZRANGE', delayed, 0, 0)[1] == body and redis.call('SET', wake, 1, 'NX') then
+  if delay < watch and redis.call('ZRANK', delayed, body) == 0 and redis.call('SET', wake, 1, 'NX') then
     redis.call('XADD', stream, '*', 'wake', 1)
   end
 end
