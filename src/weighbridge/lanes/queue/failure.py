@@ -127,8 +127,23 @@ def unreached(error: BaseException, *, address: str) -> Failure:
     refusal = _refusal(error)
     if refusal is not None:
         return Failure(problem=_problem(error, refusal, address), unknown=False, passing=refusal.passing, cause=error)
-    problem = f"the broker at {address} cannot be reached ({_shown(error)}); start it, or correct {_ADDRESS}"
+    problem = f"the broker at {address} cannot be reached ({_shown(error)}); {_remedy(error)}"
     return Failure(problem=problem, unknown=False, passing=True, cause=error)
+
+
+def _remedy(error: BaseException) -> str:
+    """What to do where no exchange has begun. TLS is told by its texts: adapters wrap what Python's ``ssl`` raises."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
+        return (
+            "let it show a certificate for this host name that is trusted here, or name the file of its authority in "
+            f"{_ADDRESS}: rediss://…?ssl_ca_certs=/path/ca.pem"
+        )
+    if "WRONG_VERSION_NUMBER" in text or "wrong version number" in text:
+        return f"it does not speak TLS on this port: name its TLS port in {_ADDRESS}, or write redis:// (amqp://)"
+    if isinstance(error, RedisTimeoutError) and "connecting" in text:
+        return f"start it, or correct {_ADDRESS} (to rediss:// a port without TLS is silent)"
+    return f"start it, or correct {_ADDRESS}"
 
 
 def unwritten(error: BaseException, *, address: str) -> Failure:
