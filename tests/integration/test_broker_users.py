@@ -55,7 +55,7 @@ AS_WORKER: tuple[Callable[[Bench], None], ...] = (
 )
 AS_WORKER_AND_OPERATOR: tuple[Callable[[Shop], None], ...] = (
     letters.test_a_call_that_fails_for_good_becomes_a_dead_letter,
-    letters.test_a_call_of_a_task_that_the_worker_does_not_know_becomes_a_dead_letter,
+    letters.test_a_call_whose_task_no_worker_knew_for_five_minutes_becomes_a_dead_letter,
     letters.test_letters_are_listed_by_queue_or_all_together_the_latest_first,
     letters.test_a_requeued_letter_that_succeeds_is_gone,
 )
