@@ -19,6 +19,7 @@ import dramatiq
 import pytest
 import redis
 from click.testing import CliRunner
+from redis.exceptions import NoPermissionError
 from tests.documentation.blocks import ROOT, blocks_of
 from tests.integration import test_dead_letters as letters
 from tests.integration import test_streams_broker as broker
@@ -123,7 +124,7 @@ READING = {
 @pytest.mark.parametrize("what", READING)
 def test_a_producer_cannot_read(own_server: EmbeddedServer, what: str) -> None:
     client = redis.Redis.from_url(url_as(Role.PRODUCER, own_server.url, namespace="weighbridge"))
-    with client, pytest.raises(redis.exceptions.NoPermissionError):
+    with client, pytest.raises(NoPermissionError):
         client.execute_command(*READING[what])  # type: ignore[no-untyped-call]  # redis-py's
 
 
@@ -138,12 +139,12 @@ def test_a_producer_cannot_read_by_a_script_that_it_loads(own_server: EmbeddedSe
 def test_a_worker_cannot_read_dead_letters_and_no_user_reads_another_namespace(own_server: EmbeddedServer) -> None:
     with redis.Redis.from_url(url_as(Role.WORKER, own_server.url, namespace="weighbridge")) as client:
         for what in ("the index of dead letters", "a dead letter", "another's key", "settings"):
-            with pytest.raises(redis.exceptions.NoPermissionError):
+            with pytest.raises(NoPermissionError):
                 client.execute_command(*READING[what])
     for role in Role:
         with redis.Redis.from_url(url_as(role, own_server.url, namespace="other")) as client:
             for what in ("the stream", "what is delayed", "the index of dead letters", "a dead letter"):
-                with pytest.raises(redis.exceptions.NoPermissionError):
+                with pytest.raises(NoPermissionError):
                     client.execute_command(*READING[what])
 
 
