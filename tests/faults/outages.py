@@ -67,12 +67,13 @@ def silence_broker(trial: Trial) -> None:
     trial.figures["p99 of other routes"] = f"{during_ms:.1f} ms, without the fault {before_ms:.1f} ms"
     trial.figures["slowest answer with a queued call"] = f"{slowest_s:.2f} s"
     trial.figures["all ended after"] = f"{settled_s:.1f} s"
-    # In the short form the machine may be busy with anything, the other side's trial to begin with.
-    lag_limit_ms, factor, slack_s = trial.pick(short=(100.0, 4.0, 0.5), long=(10.0, 1.5, SLACK_S))
-    trial.expect(lag_ms <= control_lag_ms + lag_limit_ms, f"the event loop was {lag_ms:.0f} ms late")
-    trial.expect(
-        during_ms <= max(factor * before_ms, trial.pick(short=100.0, long=0.0)), f"other routes' p99 {during_ms:.0f} ms"
+    # In the short form the machine is busy with other tests, so that form tells only whether anything waits for the
+    # silent broker: a third of its silence. The figures that are promised are the long form's.
+    lag_limit_ms, least_ms, slack_s = trial.pick(
+        short=(silent_s * 1000 / 3, silent_s * 1000 / 3, 0.5), long=(10.0, 0.0, SLACK_S)
     )
+    trial.expect(lag_ms <= control_lag_ms + lag_limit_ms, f"the event loop was {lag_ms:.0f} ms late")
+    trial.expect(during_ms <= max(1.5 * before_ms, least_ms), f"other routes' p99 {during_ms:.0f} ms")
     trial.expect(slowest_s <= TIMEOUT_S + slack_s, f"an answer took {slowest_s:.2f} s")
     trial.expect(all(each.status == 200 for each in silent["light"]), "a light call's request failed")
 
