@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,11 +50,19 @@ def runs_in_queue_lane() -> bool:
     return call is not None and call.lane is Lane.QUEUE
 
 
-@contextmanager
-def running(call: CurrentCall) -> Iterator[None]:
-    """Let :func:`current_call` give ``call`` in this block."""
-    token = _current.set(call)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class running:  # noqa: N801  # read as a word of the ``with`` statement, as contextlib's own
+    """Let :func:`current_call` give ``call`` in this block; ``None`` changes nothing."""
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: CurrentCall | None) -> None:
+        self._call = call
+        self._token: Token[CurrentCall] | None = None
+
+    def __enter__(self) -> None:
+        if self._call is not None:
+            self._token = _current.set(self._call)
+
+    def __exit__(self, *raised: object) -> None:
+        if self._token is not None:
+            _current.reset(self._token)

@@ -110,7 +110,7 @@ class Ours(Side):
             case Exchange.ENQUEUE:
                 return _runs_script(scripts.enqueue.sha)
             case Exchange.END:
-                return _runs_script(scripts.finish.sha)
+                return _runs_script(scripts.finish.sha, scripts.end.sha)
             case Exchange.FETCH:
                 return lambda words: words[0].upper() == b"XREADGROUP"
 
@@ -162,9 +162,9 @@ class Stock(Side):
 SIDES: Final[tuple[type[Side], ...]] = (Ours, Stock)
 
 
-def _runs_script(sha: str) -> Matches:
+def _runs_script(*shas: str) -> Matches:
     def matches(words: Sequence[bytes]) -> bool:
-        return words[0].upper() == b"EVALSHA" and words[1].decode() == sha
+        return words[0].upper() == b"EVALSHA" and words[1].decode() in shas
 
     return matches
 

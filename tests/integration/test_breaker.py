@@ -378,17 +378,19 @@ async def test_a_queue_that_is_forbidden_refuses_its_own_calls_alone(
 
 
 class Outage(MemoryBroker):
-    """Has no memory while it is told so."""
+    """Has no memory while it is told so, which a commit finds out first: the dispatcher pings at any time."""
 
     away = False
+    refused = False
 
     def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
         if self.away:
+            self.refused = True
             raise redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
         return super().enqueue(message, delay=delay)
 
     def ping(self) -> None:
-        if self.away:
+        if self.away and self.refused:
             raise redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
 
 

@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from weighbridge.lanes.queue.keys import QueueKeys
-from weighbridge.lanes.queue.leases import Leases
+from weighbridge.lanes.queue.leases import GATHER_S, Leases
 from weighbridge.lanes.queue.scripts import Scripts
 from weighbridge.lanes.queue.stream_message import Entry, StreamMessage
 from weighbridge.lanes.queue.stream_queue import StreamQueue, Write
@@ -79,3 +79,25 @@ def test_there_is_no_room_at_the_limit_and_room_again_after_a_release(leases: Le
     leases.release(["1-0"])
 
     assert leases.wait_for_room(1, timeout_s=0) == 1
+
+
+def test_room_that_comes_bit_by_bit_is_gathered(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept_s: list[float] = []
+
+    def settle_another(seconds: float) -> None:
+        slept_s.append(seconds)
+        leases.release([f"{1 + len(slept_s)}-0"])
+
+    monkeypatch.setattr("weighbridge.lanes.queue.leases.time.sleep", settle_another)
+    leases.take([entry(number) for number in range(2, 8)], at_s=0.0)
+
+    assert leases.wait_for_room(8, timeout_s=0) == 1, "the first answer is not waited for"
+    assert leases.wait_for_room(8, timeout_s=0) == 2, "the next one, at once, is"
+    assert slept_s == [GATHER_S]
+
+
+def test_room_for_half_of_what_may_be_held_is_given_at_once(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weighbridge.lanes.queue.leases.time.sleep", lambda _: pytest.fail("waited"))
+
+    assert leases.wait_for_room(2, timeout_s=0) == 1
+    assert leases.wait_for_room(2, timeout_s=0) == 1

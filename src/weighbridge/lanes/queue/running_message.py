@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import dramatiq
 from dramatiq.middleware import CurrentMessage
 
@@ -13,7 +11,7 @@ from weighbridge.run import CurrentCall, running
 from weighbridge.task import TaskSpec
 
 
-def running_message(spec: TaskSpec) -> AbstractContextManager[None]:
+def running_message(spec: TaskSpec) -> running:
     """Let ``current_call()`` tell of the message that Dramatiq's middleware ``CurrentMessage`` gives to this run.
 
     Dramatiq's event loop runs an async task in a copy of its thread's context, so it is found there too. Without a
@@ -21,7 +19,7 @@ def running_message(spec: TaskSpec) -> AbstractContextManager[None]:
     """
     message = CurrentMessage.get_current_message()
     if message is None or message.actor_name != spec.name:
-        return nullcontext()
+        return running(None)
     return running(CurrentCall(id=message.message_id, task=spec.name, attempt=attempt_of(message) + 1, lane=Lane.QUEUE))
 
 

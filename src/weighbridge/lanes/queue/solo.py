@@ -36,7 +36,8 @@ class Solo:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._out: set[Key] = set()
         self._suspect: Key | None = None
         self._patience_s = FIRST_PATIENCE_S
@@ -45,15 +46,15 @@ class Solo:
 
     def admit(self, key: Key, *, timeout_s: float) -> Admission:
         """An entry that is no suspect; waits while one is on."""
-        with self._changed:
-            if not self._changed.wait_for(self._is_open, timeout_s):
+        with self._lock:
+            if self._suspect is not None and not self._changed.wait_for(self._is_open, timeout_s):
                 return Admission.CLOSED
             self._out.add(key)
             return Admission.ADMITTED
 
     def admit_alone(self, key: Key, *, timeout_s: float) -> Admission:
         """A suspect; closes the process for all others, and waits until nothing else is out."""
-        with self._changed:
+        with self._lock:
             now_s = self._clock()
             if self._suspect is None and now_s >= self._again_at_s:
                 self._suspect = key
@@ -75,7 +76,7 @@ class Solo:
 
     def leave(self, keys: Iterable[Key]) -> None:
         """These are settled, or given back: whether they were handed out or not."""
-        with self._changed:
+        with self._lock:
             for key in keys:
                 self._out.discard(key)
                 if key == self._suspect:
@@ -84,8 +85,8 @@ class Solo:
 
     def wait_until_open(self, *, timeout_s: float) -> bool:
         """Whether others than a suspect may be handed out; waits for that for ``timeout_s`` seconds at most."""
-        with self._changed:
-            return self._changed.wait_for(self._is_open, timeout_s)
+        with self._lock:
+            return self._suspect is None or self._changed.wait_for(self._is_open, timeout_s)
 
     def _is_open(self) -> bool:
         return self._suspect is None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final, assert_never
 
 import dramatiq
@@ -70,30 +69,10 @@ class StreamConsumer(dramatiq.Consumer):
 
     def __next__(self) -> dramatiq.MessageProxy | None:
         """The next message, or ``None`` if none came within the time-out or no more may be held."""
-        deadline_s = time.monotonic() + self._reader.block_s
-        with self._server_errors_translated():
-            while True:
-                self._fetched.extendleft(reversed(self._aside))
-                self._aside.clear()
-                while self._fetched:
-                    admission = self._admission(self._fetched[0], timeout_s=max(0.0, deadline_s - time.monotonic()))
-                    if admission is Admission.CLOSED:
-                        self._give_back_ordinary()
-                        return None
-                    entry = self._fetched.popleft()
-                    if admission is Admission.LATER:
-                        self._aside.append(entry)
-                        continue
-                    message = self._opened(entry)
-                    if message is not None:
-                        return message
-                left_s = deadline_s - time.monotonic()
-                if left_s <= 0 or not self._solo.wait_until_open(timeout_s=left_s):
-                    return None
-                left_s = deadline_s - time.monotonic()
-                room = self._leases.wait_for_room(self._prefetch, timeout_s=left_s)
-                if room:
-                    self._fetch(room, within_s=left_s)
+        try:
+            return self._next(time.monotonic() + self._reader.block_s)
+        except redis.RedisError as error:
+            raise self._translated(error) from error
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         """Take a message away, and write its retry, if there is one, in the same step."""
@@ -118,20 +97,40 @@ class StreamConsumer(dramatiq.Consumer):
                 self._leases.release(fetched)
                 return
             self._give_back(fetched)
-            with self._server_errors_translated():
-                self._queue.retire(self._queue.consumer)
+            self._queue.retire(self._queue.consumer)
+        except redis.RedisError as error:
+            raise self._translated(error) from error
         finally:
             self._reader.close()
 
-    @contextlib.contextmanager
-    def _server_errors_translated(self) -> Iterator[None]:
-        try:
-            yield
-        except redis.RedisError as error:
-            self._broken = True
-            self._leases.trouble(lease_s=self._lease_s)
-            text = f"{type(error).__name__}: {error}"
-            raise ConnectionClosed(text) from error  # type: ignore[no-untyped-call]  # Dramatiq does not type it
+    def _translated(self, error: redis.RedisError) -> ConnectionClosed:
+        self._broken = True
+        self._leases.trouble(lease_s=self._lease_s)
+        return ConnectionClosed(f"{type(error).__name__}: {error}")  # type: ignore[no-untyped-call]  # not typed there
+
+    def _next(self, deadline_s: float) -> StreamMessage | None:
+        while True:
+            self._fetched.extendleft(reversed(self._aside))
+            self._aside.clear()
+            while self._fetched:
+                admission = self._admission(self._fetched[0], timeout_s=max(0.0, deadline_s - time.monotonic()))
+                if admission is Admission.CLOSED:
+                    self._give_back_ordinary()
+                    return None
+                entry = self._fetched.popleft()
+                if admission is Admission.LATER:
+                    self._aside.append(entry)
+                    continue
+                message = self._opened(entry)
+                if message is not None:
+                    return message
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not self._solo.wait_until_open(timeout_s=left_s):
+                return None
+            left_s = deadline_s - time.monotonic()
+            room = self._leases.wait_for_room(self._prefetch, timeout_s=left_s)
+            if room:
+                self._fetch(room, within_s=left_s)
 
     def _fetch(self, room: int, *, within_s: float) -> None:
         """Fill up with entries of dead workers, and with new ones; waits for those."""
@@ -249,11 +248,13 @@ class StreamConsumer(dramatiq.Consumer):
         if self._leases.is_forsaken(message.entry_id):
             self._leases.release([message.entry_id])
             return
-        with self._server_errors_translated():
+        try:
             if letter is None:
                 self._end(message.entry_id, letter=None)
             else:
                 self._bury(message.entry_id, letter)
+        except redis.RedisError as error:
+            raise self._translated(error) from error
 
     def _bury(self, entry_id: str, letter: Letter) -> None:
         if self._end(entry_id, letter=letter):
@@ -288,6 +289,8 @@ class StreamConsumer(dramatiq.Consumer):
     def _give_back(self, entry_ids: list[str]) -> None:
         if not entry_ids:
             return
-        with self._server_errors_translated():
+        try:
             self._queue.requeue(entry_ids)
+        except redis.RedisError as error:
+            raise self._translated(error) from error
         self._leases.release(entry_ids)

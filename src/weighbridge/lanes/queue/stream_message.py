@@ -17,6 +17,14 @@ _ESCAPED: Final = 3
 _ENVELOPE_BYTES: Final = 256 * 1024
 #: Deaths of a worker process after which a message that it ran is suspected of being the cause.
 SUSPECT_AFTER: Final = 2
+_KINDS: Final = (
+    ("queue_name", str),
+    ("actor_name", str),
+    ("message_id", str),
+    ("kwargs", dict),
+    ("options", dict),
+    ("message_timestamp", int),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +76,13 @@ class StreamMessage(dramatiq.MessageProxy):
 
     def __init__(self, message: dramatiq.Message[Any], *, entry: Entry) -> None:
         super().__init__(message)
+        # Dramatiq's proxy finds these by __getattr__, and each of them is asked for several times in a run.
+        self.queue_name = message.queue_name
+        self.actor_name = message.actor_name
+        self.args = message.args
+        self.kwargs = message.kwargs
+        self.options = message.options
+        self.message_id = message.message_id
         self.entry_id = entry.id
         self.body = entry.body
         self.attempt = attempt_of(message)
@@ -132,25 +147,14 @@ def read_message(body: bytes) -> dramatiq.Message[Any]:
         message: dramatiq.Message[Any] = dramatiq.Message.decode(body)
     except DecodeError as error:
         raise UnreadableError(f"cannot be decoded: {type(error.error).__name__}") from error
-    wrong = [
-        name
-        for name, kind in (
-            ("queue_name", str),
-            ("actor_name", str),
-            ("message_id", str),
-            ("kwargs", dict),
-            ("options", dict),
-            ("message_timestamp", int),
-        )
-        if not isinstance(getattr(message, name), kind)
-    ]
+    wrong = [name for name, kind in _KINDS if not isinstance(getattr(message, name), kind)]
     if wrong:
         raise UnreadableError(f"has a wrong type in {', '.join(wrong)}")
     try:
         f"{message.queue_name}{message.actor_name}{message.message_id}".encode()
     except UnicodeEncodeError as error:  # JSON can say half a character, which no key or log can
         raise UnreadableError("has half a character in a name or its id") from error
-    if is_too_deep([*message.args, *message.kwargs.values()]):
+    if is_too_deep(message.args) or is_too_deep(message.kwargs.values()):
         raise UnreadableError(f"has arguments nested more than {DEEPEST} levels deep")
     return message
 

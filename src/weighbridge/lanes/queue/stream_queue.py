@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import redis
 
+from weighbridge.lanes.queue.exchange import exchange, run_script
 from weighbridge.lanes.queue.keys import (
     CRASHES_TTL_S,
     GROUP,
@@ -63,6 +64,7 @@ class StreamQueue:
         self._client = client
         self._scripts = scripts
         self._set_keys = [keys.stream, keys.delayed, keys.wake]
+        self._end_keys = [keys.stream, keys.crashes]
 
     def create_group(self) -> None:
         """Make the stream and its group, from the first message on; nothing if they are there."""
@@ -75,10 +77,9 @@ class StreamQueue:
 
     def read(self, reader: redis.Redis, *, count: int, block_s: float) -> list[Entry]:
         """New entries, at most ``count``; waits for one for ``block_s`` seconds (the server rounds up by 0.1 s)."""
-        reply = reader.xreadgroup(
-            GROUP, self.consumer, {self.keys.stream: ">"}, count=count, block=max(1, int(block_s * 1000))
-        )
-        return _entries_of(reply)
+        block_ms = max(1, int(block_s * 1000))
+        words = ("GROUP", GROUP, self.consumer, "COUNT", count, "BLOCK", block_ms, "STREAMS", self.keys.stream, ">")
+        return _entries_of(exchange(reader, "XREADGROUP", *words))
 
     def unfinished(self) -> list[Entry]:
         """All entries that this consumer holds by the server's account. Renews their leases."""
@@ -138,6 +139,8 @@ class StreamQueue:
         ``False`` if this consumer does not hold the entry any more. Then nothing is written; an entry from which
         something would follow is left to whoever holds it, and one from which nothing does is taken away from them.
         """
+        if letter is None and not follow_ups:
+            return bool(run_script(self._scripts.end, self._end_keys, (GROUP, self.consumer, entry_id)))
         keys = [*self._set_keys, self.keys.crashes]
         args: list[str | bytes | int] = [GROUP, self.consumer, entry_id, int(MARKER_TTL_S * 1000), len(follow_ups)]
         for number, write in enumerate(follow_ups):
