@@ -1,4 +1,4 @@
-"""``python -m tests.faults [--long] [--only NAME]…``: run the faults on both sides and print the accounts."""
+"""``python -m tests.faults [--long [--write]] [--only NAME]…``: run the faults on both sides and print the accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: the account of each fault on both sides, printed, and written to ``docs/reference/faults.md``."""
+"""The report: the account of each fault on both sides, printed, and with ``--write`` kept for the page of figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from tests.faults import measured, page
 from tests.faults.catalogue import FAULTS
 from tests.faults.rig import Rig
 from tests.faults.side import Ours, Stock
@@ -48,7 +49,10 @@ def main() -> int:
     parser.add_argument("--only", action="append", metavar="NAME", choices=[fault.name for fault in FAULTS])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--write", action="store_true", help="keep the figures, and write docs/reference/faults.md")
     options = parser.parse_args()
+    if options.write and not options.long:
+        parser.error("--write keeps the figures of the long form: add --long")
     scale = Scale.LONG if options.long else Scale.SHORT
     chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
     held = True
@@ -60,5 +64,8 @@ def main() -> int:
         for fault in chosen:
             ours, *stock = results = side_by_side(fault, rigs, scale=scale, seed=options.seed)
             print(shown(fault, results), flush=True)
+            if options.write:
+                measured.store(fault.name, measured.results_of(rigs, results, name=fault.name, seed=options.seed))
+                page.write()
             held &= not ours.problems and all(each.problems for each in stock)
     return 0 if held else 1
