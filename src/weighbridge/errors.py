@@ -152,6 +152,13 @@ class ArgumentError(CallError, TypeError):
         super().__init__(task=task, problem=f"cannot be queued: argument {argument!r} {problem}", remedy=remedy)
 
 
+class ArgumentSizeError(ArgumentError):
+    """The arguments of a call are larger, or nested deeper, than the queue lane takes: an answer 413 says so.
+
+    Where it depends on what a client sends, answer it with an exception handler.
+    """
+
+
 class PayloadError(ArgumentError):
     """A message's arguments do not fit its task; it is a dead letter at once, since every retry would end so too."""
 

@@ -56,12 +56,19 @@ def _redelivery(lines: list[Line], killed: dict[int, float]) -> tuple[float, int
     return longest_s, unexplained
 
 
+#: Seconds between two signals of one wish to stop.
+AGAIN_S: Final = 0.2
+
+
 def _wait_until_busy(trial: Trial, before: int) -> None:
     wait_until(lambda: trial.started() >= before + PROCESSES * THREADS, what="a busy worker")
 
 
 def stop_workers(trial: Trial) -> None:
-    """SIGTERM to a busy worker process, to the supervisor, and to the whole group; a new command goes on each time."""
+    """SIGTERM to a busy worker process, to the supervisor, and to the whole group; a new command goes on each time.
+
+    The group gets it twice, as from a terminal or a service manager that signals all processes and then each.
+    """
     ms = trial.pick(short=300, long=2_000)
     codes = []
     for target in ("process", "supervisor", "group"):
@@ -75,6 +82,9 @@ def stop_workers(trial: Trial) -> None:
                 os.kill(worker.children()[0], signal.SIGTERM)
             continue
         worker.signal(signal.SIGTERM, group=target == "group")
+        if target == "group":
+            time.sleep(AGAIN_S)
+            worker.signal(signal.SIGTERM, group=True)
         codes.append(worker.wait())
         worker.stop()
         trial.rig.worker = trial.rig.start_worker()
@@ -96,7 +106,7 @@ FAULTS: Final = (
     ),
     Fault(
         name="sigterm",
-        title="SIGTERM to a busy worker process, to the supervisor, to the process group",
+        title="SIGTERM to a busy worker process, to the supervisor, twice to the process group",
         promise="running calls finish or are given back; exit code 0",
         act=stop_workers,
     ),

@@ -219,6 +219,20 @@ def test_a_supervised_worker_registers_and_an_operator_examines_requeues_and_del
         assert Register(root, namespace).live() == ()
 
 
+@pytest.mark.parametrize("role", Role)
+def test_each_user_can_ask_whether_the_broker_takes_calls(
+    role: Role, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace = f"test-{uuid.uuid4().hex}"
+    monkeypatch.setenv("WEIGHBRIDGE_NAMESPACE", namespace)
+    monkeypatch.setenv("WEIGHBRIDGE_BROKER_URL", url_as(role, server.url, namespace=namespace))
+
+    done = CliRunner().invoke(command, ["doctor", "--ready"])
+
+    assert done.exit_code == 0, done.output
+    assert "The broker takes calls." in done.output
+
+
 def test_a_namespace_is_no_pattern() -> None:
     assert any("~a\\*\\[b\\]:{*}:mark:*" in rule for rule in acl_rules(Role.PRODUCER, "a*[b]"))
 

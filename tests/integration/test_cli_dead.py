@@ -241,7 +241,7 @@ def test_many_letters_need_a_yes(office: Office, verb: str) -> None:
 def test_a_person_is_asked(office: Office, monkeypatch: pytest.MonkeyPatch, answer: str, left: int, code: int) -> None:
     monkeypatch.setattr("weighbridge.cli.dead.is_somebody_there", lambda: True)
     result = dead("delete", "--all", stdin=answer)
-    assert "Delete 3 dead letter(s)?" in result.output
+    assert "Delete 3 dead letters?" in result.output
     assert (result.exit_code, len(office.ids())) == (code, left)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,10 +75,21 @@ def test_a_process_is_in_the_register_while_it_lives_and_not_after_it_stopped(
     assert list(client.scan_iter(f"{namespace}:*")) == []
 
 
+def test_a_record_says_how_long_ago_its_process_was_heard_of(client: redis.Redis, namespace: str) -> None:
+    register = Register(client, namespace)
+    register.enter(record())
+    client.pexpire(worker_key(namespace, "one"), 18_000)
+
+    (found,) = register.live()
+
+    assert 42 <= found.silent_s < 60
+
+
 def test_a_process_that_was_killed_vanishes_by_itself(client: redis.Redis, namespace: str) -> None:
     register = Register(client, namespace, ttl_s=0.3)
     register.enter(record())
-    assert register.live() == (record(),)
+    (found,) = register.live()
+    assert replace(found, silent_s=0.0) == record()
 
     eventually(lambda: register.live() == ())
 

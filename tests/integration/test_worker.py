@@ -490,7 +490,7 @@ def test_light_calls_do_not_wait_behind_heavy_ones(service: Service, start: Star
     assert "queues=default,other threads=8 tasks=5" in served[str(light)]
     assert "queues=heavy threads=2 tasks=1" in served[str(service.written()["heavy"])]
     (starting,) = worker.events("worker.starting")
-    assert "processes=3 threads=8 heavy_processes=2 heavy_queues=heavy" in starting
+    assert "processes=3 threads=8 heavy_processes=2 heavy_threads=2 heavy_queues=heavy" in starting
 
 
 def test_a_process_for_heavy_queues_that_dies_is_replaced_by_one(service: Service, start: StartWorker) -> None:
@@ -526,7 +526,7 @@ def test_one_process_and_named_queues_are_not_divided(
 
     worker.wait_for("worker.ready", count=int(arguments[1]))
     assert all(f"queues={queues} threads=8" in line for line in worker.events("worker.ready"))
-    assert "heavy_processes=0 heavy_queues=-" in worker.events("worker.starting")[0]
+    assert "heavy_processes=0 heavy_threads=0 heavy_queues=-" in worker.events("worker.starting")[0]
 
 
 # -- logs ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from weighbridge.arguments.parameters import Parameters
 from weighbridge.arguments.schema import Schema, schema_of
 from weighbridge.arguments.signature import ParameterSignature, signature_of
 from weighbridge.arguments.wire import read, write
-from weighbridge.errors import ArgumentError, PayloadError
+from weighbridge.errors import ArgumentError, ArgumentSizeError, PayloadError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +62,9 @@ class ArgumentCodec:
 
         Values are only read. What was not passed is not written: its default is the function's, there as here.
 
-        :raises ArgumentError: for a call that does not fit the signature, a value that does not survive the way,
-            or one of too many levels; it names the argument and the place in it, and holds no values.
+        :raises ArgumentError: for a call that does not fit the signature, or a value that does not survive the way
+            (:class:`ArgumentSizeError`: of too many levels); it names the argument and the place in it, and holds no
+            values.
         """
         schema, parameters = self._usable(ArgumentError)
         try:
@@ -75,7 +76,7 @@ class ArgumentCodec:
             deep = too_deep(plain)
             if deep is None:
                 return parameters.unbind(plain, len(args), kwargs)
-            facts = deep.facts
+            raise ArgumentSizeError(task=self._task, **deep.facts)
         raise ArgumentError(task=self._task, **facts)
 
     def check_size(
@@ -88,7 +89,7 @@ class ArgumentCodec:
     ) -> None:
         """Refuse plain values that are more than ``limit_bytes`` of JSON.
 
-        :raises ArgumentError: (or ``error``) naming the largest argument.
+        :raises ArgumentSizeError: naming the largest argument; or ``error``, if another one was given.
         """
         size_bytes = size_of(args, kwargs)
         if size_bytes <= limit_bytes:
@@ -96,6 +97,7 @@ class ArgumentCodec:
         try:
             plain = self._usable(error)[1].bind(tuple(args), kwargs)
             facts = too_large(plain, size_bytes=size_bytes, limit_bytes=limit_bytes).facts
+            error = ArgumentSizeError if error is ArgumentError else error
         except Misfit as misfit:  # a message's arguments may fit no signature either
             facts = misfit.facts
         raise error(task=self._task, **facts)

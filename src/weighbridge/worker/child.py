@@ -1,6 +1,7 @@
 """One worker process: imports the tasks' modules and runs Dramatiq's own worker until it is told to stop.
 
-``python -m weighbridge.worker.child OPTIONS CHANNEL TABLE`` is for the supervisor alone. A child stops at
+``python -m weighbridge.worker.child SHARE OPTIONS CHANNEL TABLE`` is for the supervisor alone; SHARE (``heavy``,
+``other``, ``all``) stands there for those who look at the list of processes. A child stops at
 SIGTERM and when its supervisor is gone, however often it hears of it, and does not mind SIGINT: Ctrl-C and
 systemd reach the whole service at once, and the supervisor's word comes all the same.
 """
@@ -223,9 +224,10 @@ def _leave_it_to_the_supervisor(signum: int, frame: FrameType | None) -> None:
 
 def main() -> int:
     """Run one child with the options and the descriptor of the command line."""
-    options = ChildOptions.from_json(sys.argv[1])
-    table = RunningTable.attach(int(sys.argv[3]), slots=options.threads)
-    with Channel(socket.socket(fileno=int(sys.argv[2]))) as channel:
+    _, _, options_json, channel_fd, table_fd = sys.argv
+    options = ChildOptions.from_json(options_json)
+    table = RunningTable.attach(int(table_fd), slots=options.threads)
+    with Channel(socket.socket(fileno=int(channel_fd))) as channel:
         return run(options, channel, table)
 
 

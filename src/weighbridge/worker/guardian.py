@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from weighbridge.events import emit
 from weighbridge.lanes.queue.connect import ConnectedBroker, connect
 from weighbridge.lanes.queue.keys import QueueKeys
 from weighbridge.lanes.queue.patient_client import PatientClient
+from weighbridge.lanes.queue.register import Register
 from weighbridge.lanes.queue.scripts import Scripts
 from weighbridge.lanes.queue.stream_queue import StreamQueue
 from weighbridge.worker.control import ExitCode, Member
@@ -219,13 +221,19 @@ class Guardian:
             calls += self._queue(death.member, name).disown(crashed)
         if calls:
             emit(logger, OFFERED_AGAIN, level=logging.WARNING, consumer=death.member.consumer, calls=calls)
+        # Or it counts as live for a minute. Who may not write the register was told so by the process itself.
+        with contextlib.suppress(redis.ResponseError):
+            Register(self._client(death.member), death.member.namespace).leave(death.member.consumer)
 
     def _queue(self, member: Member, name: str) -> StreamQueue:
+        client = self._client(member)
+        keys = QueueKeys(namespace=member.namespace, queue=name)
+        return StreamQueue(client=client, scripts=Scripts(client), keys=keys, consumer=member.consumer)
+
+    def _client(self, member: Member) -> redis.Redis:
         place = (member.address, member.namespace)
         if place not in self._brokers:
             broker = connect(member.address, namespace=member.namespace, timeout_s=member.timeout_s)
             assert isinstance(broker, ConnectedBroker), "a child tells only of brokers of this kind"
             self._brokers[place] = (broker.client, PatientClient(broker.client))
-        client = self._brokers[place][1].client
-        keys = QueueKeys(namespace=member.namespace, queue=name)
-        return StreamQueue(client=client, scripts=Scripts(client), keys=keys, consumer=member.consumer)
+        return self._brokers[place][1].client

@@ -79,7 +79,7 @@ class ChildProcess:
                 process = subprocess.Popen(  # noqa: S603  # every word is ours
                     # -P: the current directory comes first for the user's modules, not for our own imports.
                     [
-                        *(sys.executable, "-P", "-m", CHILD_MODULE, options.to_json()),
+                        *(sys.executable, "-P", "-m", CHILD_MODULE, options.share, options.to_json()),
                         *(str(theirs.fileno()), str(table.fileno())),
                     ],
                     stdin=subprocess.DEVNULL,

@@ -138,14 +138,15 @@ class Supervisor:
             return
         self._announced = True
         self._fill(self._plan.in_all(both_kinds=bool(found.heavy and found.other)))
-        heavy = sum(place.options.share is Share.HEAVY for place in self._places)
+        heavy = [place.options for place in self._places if place.options.share is Share.HEAVY]
         emit(
             logger,
             STARTING,
             pid=os.getpid(),
             processes=len(self._places),
             threads=self._places[0].options.threads,
-            heavy_processes=heavy,
+            heavy_processes=len(heavy),
+            heavy_threads=heavy[0].threads if heavy else 0,
             heavy_queues=",".join(found.heavy) if heavy else "-",
         )
 

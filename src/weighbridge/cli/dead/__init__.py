@@ -11,13 +11,14 @@ from typing import Any, Final, Literal
 import click
 import redis
 
-from weighbridge.cli.dead.display import as_json, print_letter, print_list, printable
+from weighbridge.cli.dead.display import as_json, counted, print_letter, print_list, printable
 from weighbridge.cli.dead.selection import filters, selection
 from weighbridge.cli.group import RefusedError
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DeadLetterNotFoundError
 from weighbridge.lanes.queue import connect, describe
 from weighbridge.lanes.queue.dead_letters import DeadLetter, DeadLetters
-from weighbridge.lanes.queue.failure import unreached
+from weighbridge.lanes.queue.failure import broker_error, unreached
+from weighbridge.lanes.queue.permissions import OPERATOR
 from weighbridge.lanes.queue.streams import StreamsBroker
 from weighbridge.settings import Settings
 
@@ -159,8 +160,8 @@ def _settle(
 
 def _confirm(verb: str, count: int) -> None:
     if not is_somebody_there():
-        raise RefusedError(f"{count} dead letter(s) would be {verb}d, and nobody is there to ask; add --yes to go on")
-    if not click.confirm(f"{verb.capitalize()} {count} dead letter(s)?"):
+        raise RefusedError(f"{counted(count)} would be {verb}d, and nobody is there to ask; add --yes to go on")
+    if not click.confirm(f"{verb.capitalize()} {counted(count)}?"):
         raise click.exceptions.Exit(NOT_ALL_DONE)
 
 
@@ -205,7 +206,9 @@ def _letters() -> Iterator[DeadLetters]:
     try:
         yield DeadLetters(broker.client, settings.namespace)
     except redis.RedisError as error:
-        problem, _, remedy = unreached(error, address=address).problem.partition("; ")
-        raise BrokerError(broker=address, problem=problem, remedy=remedy or "see the broker's log") from error
+        if isinstance(error, redis.exceptions.NoPermissionError):
+            problem = f"does not let this user look at dead letters ({error})"
+            raise BrokerError(broker=address, problem=problem, remedy=OPERATOR) from error
+        raise broker_error(unreached(error, address=address), address=address) from error
     finally:
         broker.client.close()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from weighbridge.cli.dead.redaction import HIDDEN, Redaction, arguments_of
@@ -47,12 +48,20 @@ def print_list(letters: Sequence[DeadLetter], *, now_s: float, arguments: bool) 
         console.print(_head(letter, now_s=now_s), soft_wrap=True)
         error = letter.error if arguments else Redaction(letter).of(letter.error)
         first, _, more = error.strip().partition("\n")
-        where = f"  {letter.task or 'no task'} in {letter.queue}"
+        where = f"{letter.task or 'no task'} in {letter.queue}"
         line = f"{where}: {first}{' …' if more else ''}" if first else where
-        console.print(Text(printable(line)), soft_wrap=True)
+        _print_below(console, printable(line))
         if arguments:
-            console.print(Text(printable(f"  {_arguments(letter)}")), soft_wrap=True)
+            _print_below(console, printable(_arguments(letter)))
     console.print(_footer(letters), soft_wrap=True)
+
+
+def _print_below(console: Console, line: str) -> None:
+    """Indented: wrapped for a person, one line for a program."""
+    if console.is_terminal:
+        console.print(Padding(Text(line), (0, 0, 0, 2)))
+    else:
+        console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def print_letter(letter: DeadLetter, *, now_s: float, arguments: bool) -> None:
@@ -108,15 +117,19 @@ def _head(letter: DeadLetter, *, now_s: float) -> Text:
 
 
 def _footer(letters: Sequence[DeadLetter]) -> Text:
-    count = "1 dead letter" if len(letters) == 1 else f"{len(letters)} dead letters"
     soon = sum(letter.kept_for_s < SOON_S for letter in letters)
-    footer = Text(f"\n{count}, the latest first.", style="dim")
+    footer = Text(f"\n{counted(len(letters))}, the latest first.", style="dim")
     if soon:
         footer.append(
             f" {soon} of them will be deleted within a day: requeue what is to run, save what is to be kept.",
             style="not dim yellow",
         )
     return footer
+
+
+def counted(letters: int) -> str:
+    """So many dead letters, in words."""
+    return "1 dead letter" if letters == 1 else f"{letters} dead letters"
 
 
 def _arguments(letter: DeadLetter) -> str:

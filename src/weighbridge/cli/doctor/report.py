@@ -52,24 +52,30 @@ def print_json(found: Examination, patient: Patient, *, status: int) -> None:
 def print_text(found: Examination, patient: Patient) -> None:
     """Sections, as wide as the terminal; without colour where there is none."""
     console = Console(highlight=False, emoji=False, markup=False)
+    with console.capture() as shown:
+        _print(console, found, patient)
+    click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()))
+
+
+def _print(console: Console, found: Examination, patient: Patient) -> None:
     console.print(_head(found))
     console.print(_findings(found.findings))
     for title, section in (("Workers", _workers(found.workers)), ("Queues", _queues(found.queues))):
         if section is not None:
             console.print(Group(Text(f"\n{title}", style="bold"), section))
-    console.print(Text(f"\n{_summary(found, ready=patient.ready)}", style="bold"))
     if found.reached and not patient.modules and not patient.ready:
-        console.print(Text("No module was named, so no task was compared.", style="dim"))
+        console.print(Text("\nNo module was named, so no task was compared.", style="dim"))
+    console.print(Text(f"\n{_summary(found, ready=patient.ready)}", style="bold"))
 
 
 def _head(found: Examination) -> Text:
-    parts = [found.broker]
+    head = Text(found.broker, style="bold")
     if found.namespace is not None:
-        parts.append(f"namespace {found.namespace}")
+        head.append(f", namespace {found.namespace}")
     if found.round_trip is not None:
         trip = found.round_trip
-        parts.append(f"round trip {trip.read_ms:.2f} ms, write {trip.write_ms:.2f} ms")
-    return Text(", ".join(parts) + "\n", style="bold")
+        head.append(f"\nround trip {trip.read_ms:.2f} ms, write {trip.write_ms:.2f} ms")
+    return head.append("\n")
 
 
 def _findings(findings: Sequence[Finding]) -> Table:
@@ -90,10 +96,12 @@ def _findings(findings: Sequence[Finding]) -> Table:
 def _workers(workers: Sequence[WorkerRecord] | None) -> RenderableType | None:
     if not workers:
         return None
-    table = _table("process", "queues", "threads", "tasks", "weighbridge", "Python", right={"threads", "tasks"})
+    counts = {"threads", "tasks"}
+    table = _table("process", "seen", "queues", "threads", "tasks", "weighbridge", "Python", right=counts)
     for each in workers:
         table.add_row(
             f"{each.host}:{each.pid}",
+            f"{each.silent_s:.0f} s ago",
             ", ".join(each.queues),
             str(each.threads),
             str(len(each.tasks)),

@@ -117,4 +117,5 @@ class Availability:
         if self.refuses and not was:
             emit(logger, BROKER_LOST, level=logging.ERROR, breaker=breaker.state, problem=self._problem)
         elif was and not self.refuses:
-            emit(logger, BROKER_BACK, breaker=breaker.state, broker=self._broker)
+            # As loud as the loss nearly: with the level that Python shows by itself, an alarm that never ends.
+            emit(logger, BROKER_BACK, level=logging.WARNING, breaker=breaker.state, broker=self._broker)

@@ -27,6 +27,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from weighbridge.errors import BrokerError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -115,6 +117,12 @@ def is_brokers(error: BaseException) -> bool:
     if isinstance(error, RedisError | RedisClusterException | BrokerConnectionError | OSError):
         return True
     return type(error).__module__.partition(".")[0] == "pika"
+
+
+def broker_error(failure: Failure, *, address: str) -> BrokerError:
+    """A failure as what a command or a start reports, where the address stands before the problem."""
+    problem, _, remedy = failure.problem.removeprefix(f"the broker at {address} ").partition("; ")
+    return BrokerError(broker=address, problem=problem, remedy=remedy or "see the cause, and the broker's log")
 
 
 def is_wrong_database(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ key                                 type        life
 ``<ns>:{<queue>}:letter:<id>``      hash        TTL: one dead letter
 ``<ns>:{workers}:index``            sorted set  TTL: ids of worker processes by the time of their last word (s)
 ``<ns>:{workers}:live:<id>``        string      TTL: what one live worker process says of itself
+``<ns>:primary``                    none        never written: in a cluster its slot is where the namespace lies
 ``<ns>:doctor``                     string      TTL: what ``weighbridge doctor`` writes to see whether it can
 ==================================  ==========  ===============================================================
 """

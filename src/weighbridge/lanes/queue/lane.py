@@ -16,7 +16,7 @@ from weighbridge.lanes.queue.availability import Availability
 from weighbridge.lanes.queue.batch import Batch
 from weighbridge.lanes.queue.call_message import CallMessage
 from weighbridge.lanes.queue.counts import QueueCounter, QueueCounts
-from weighbridge.lanes.queue.failure import Failure, unreached
+from weighbridge.lanes.queue.failure import Failure, broker_error, unreached
 from weighbridge.lanes.queue.publisher import Publisher
 from weighbridge.lanes.queue.waiter import Waiter, Waiters
 from weighbridge.lanes.queue.writer import Item
@@ -234,7 +234,7 @@ class QueueLane:
             availability.failed(failure)
             if publisher is not None:
                 publisher.look_up()
-            raise self._unusable(failure) from error
+            raise broker_error(failure, address=self._writer.address) from error
         availability.answered()
 
     def waiting_in(self, queue: str) -> int:
@@ -252,11 +252,8 @@ class QueueLane:
         try:
             return int(waiting(queue))
         except Exception as error:
-            raise self._unusable(unreached(error, address=self._writer.address)) from error
-
-    def _unusable(self, failure: Failure) -> BrokerError:
-        problem, _, remedy = failure.problem.partition("; ")
-        return BrokerError(broker=self._writer.address, problem=problem, remedy=remedy or "see the cause")
+            address = self._writer.address
+            raise broker_error(unreached(error, address=address), address=address) from error
 
     def _any_queue(self) -> str:
         return min(self._broker.get_declared_queues(), default="default")

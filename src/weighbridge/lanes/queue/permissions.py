@@ -13,6 +13,9 @@ from typing import Final, assert_never
 
 from weighbridge.lanes.queue.keys import QueueKeys, primary_key, probe_key, queues_key, worker_index_key, worker_key
 
+#: What to do for who may not do what an operator may.
+OPERATOR: Final = "run it as the operator's user (docs/how-to/security.md has its rules)"
+
 
 class Role(StrEnum):
     """Who talks to the server."""
@@ -39,6 +42,8 @@ _ANYWHERE: Final[tuple[str, ...]] = ("ping", "select", "script|load", "time", "w
 
 #: Who looks for the node of a Redis Cluster that keeps the namespace asks for a key that is never written.
 _IN_A_CLUSTER: Final = Grant(commands=("get",), keys=("%R~primary",))
+#: ``weighbridge doctor --ready``, with which a web process or a worker sees by itself whether calls are taken.
+_READINESS: Final = Grant(commands=("set",), keys=("%W~probe",))
 _PRODUCER: Final[tuple[Grant, ...]] = (
     Grant(commands=("evalsha",), keys=("~stream", "~delayed", "~wake", "~mark")),
     Grant(commands=("get", "set"), keys=("~mark",)),
@@ -47,6 +52,7 @@ _PRODUCER: Final[tuple[Grant, ...]] = (
     Grant(commands=("zadd",), keys=("%W~delayed",)),
     Grant(commands=("zrank",), keys=("%R~delayed",)),  # the place of a message, not what is there
     _IN_A_CLUSTER,
+    _READINESS,
 )
 _WORKER: Final[tuple[Grant, ...]] = (
     *_PRODUCER[1:],
@@ -78,14 +84,14 @@ _WORKER: Final[tuple[Grant, ...]] = (
 )
 _OPERATOR: Final[tuple[Grant, ...]] = (
     Grant(commands=("evalsha",), keys=("~stream", "~delayed", "~wake", "~dead", "~letter")),
-    Grant(commands=("set",), keys=("%W~probe",)),
+    _READINESS,
     Grant(commands=("smembers",), keys=("%R~queues",)),
     Grant(commands=("xlen", "xpending", "xrange", "xinfo|groups"), keys=("%R~stream",)),
     Grant(commands=("xadd",), keys=("%W~stream",)),
     Grant(commands=("exists",), keys=("%R~wake",)),
     Grant(commands=("zcount",), keys=("%R~delayed", "%R~dead")),
     Grant(commands=("zrange", "zrem", "hget", "hgetall", "pttl", "del"), keys=("~dead", "~letter")),
-    Grant(commands=("zrange", "mget"), keys=("%R~worker_index", "%R~worker")),
+    Grant(commands=("zrange", "get", "pttl"), keys=("%R~worker_index", "%R~worker")),
     _IN_A_CLUSTER,
 )
 #: For what is read or deleted together. It allows no command that is not allowed by itself.

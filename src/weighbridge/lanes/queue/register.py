@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self, cast
 
 import redis
@@ -22,6 +22,8 @@ RECORD_TTL_S: Final = 60.0
 #: Seconds for which the index remembers a process, and after which it is written anew.
 INDEX_TTL_S: Final = 1_800.0
 INDEX_EVERY_S: Final = 600.0
+#: The one field that is not written: the server tells it.
+_SEEN: Final = "silent_s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,8 @@ class WorkerRecord:
     """One worker process. ``started_s`` is a time of the server's clock in seconds since 1970; no secret is in it.
 
     ``versions`` of what decides how messages are read: weighbridge, Python, Dramatiq and pydantic. ``tasks`` are the
-    plain fingerprints of the tasks that it runs.
+    plain fingerprints of the tasks that it runs. ``silent_s``: the seconds since its last word, when it was looked for;
+    a living process gives one every 20 s.
     """
 
     id: str
@@ -40,6 +43,7 @@ class WorkerRecord:
     started_s: float
     versions: Mapping[str, str]
     tasks: Mapping[str, Mapping[str, Any]]
+    silent_s: float = 0.0
 
     def fingerprint(self, task: str) -> Fingerprint | None:
         """The task as this process knows it; ``None`` if it does not."""
@@ -48,14 +52,14 @@ class WorkerRecord:
 
     def to_json(self) -> str:
         """The record as it stands on the server."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps({name: value for name, value in asdict(self).items() if name != _SEEN}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self | None:
         """The record that :meth:`to_json` wrote; ``None`` for what another version of weighbridge means by it."""
         try:
             plain = json.loads(text)
-            fields = {name: plain[name] for name in cls.__dataclass_fields__}
+            fields = {name: plain[name] for name in cls.__dataclass_fields__ if name != _SEEN}
             return cls(**{**fields, "queues": tuple(fields["queues"])})
         except (ValueError, KeyError, TypeError):
             return None
@@ -101,9 +105,15 @@ class Register:
         ids = cast("Sequence[bytes]", self._client.zrange(worker_index_key(self._namespace), 0, -1))
         if not ids:
             return ()
-        found = cast(
-            "Sequence[bytes | None]",
-            self._client.mget([worker_key(self._namespace, each.decode()) for each in ids]),
-        )
-        records = [WorkerRecord.from_json(text) for text in found if text is not None]
-        return tuple(sorted((each for each in records if each), key=lambda each: (each.host, each.pid)))
+        keys = [worker_key(self._namespace, each.decode()) for each in ids]
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.get(key)
+            pipeline.pttl(key)
+        replies: list[Any] = pipeline.execute()
+        records = [
+            replace(record, silent_s=max(0.0, (self._ttl_ms - left_ms) / 1000))
+            for text, left_ms in zip(replies[::2], replies[1::2], strict=True)
+            if text is not None and (record := WorkerRecord.from_json(text)) is not None
+        ]
+        return tuple(sorted(records, key=lambda each: (each.host, each.pid)))

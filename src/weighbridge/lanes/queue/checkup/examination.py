@@ -21,6 +21,7 @@ from weighbridge.lanes.queue.checkup.server_reading import RoundTrip, measure, r
 from weighbridge.lanes.queue.failure import Failure, is_brokers, unreached, unwritten
 from weighbridge.lanes.queue.fingerprint import Fingerprint
 from weighbridge.lanes.queue.patient_client import PatientClient
+from weighbridge.lanes.queue.permissions import OPERATOR
 from weighbridge.lanes.queue.register import Register, WorkerRecord
 from weighbridge.lanes.queue.streams import StreamsBroker
 from weighbridge.lanes.queue.writer_choice import writer_for
@@ -133,7 +134,7 @@ def _with_fleet(found: Examination, broker: StreamsBroker, client: redis.Redis, 
         workers = Register(client, broker.namespace).live()
     except redis.ResponseError as problem:
         text = f"queues and workers could not be looked at ({problem})"
-        return found.with_findings(unknown("queues", text, remedy="grant the user what a worker's user may do"))
+        return found.with_findings(unknown("queues", text, remedy=OPERATOR))
     found = replace(found, queues=queues, workers=workers)
     return found.with_findings(*fleet_findings(app=app.tasks, workers=workers, queues=queues, versions=app.versions))
 

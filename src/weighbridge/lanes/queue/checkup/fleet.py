@@ -11,6 +11,8 @@ from weighbridge.lanes.queue.fingerprint import Fingerprint, Fit, compare
 from weighbridge.lanes.queue.register import WorkerRecord
 
 DEPLOY: Final = "deploy the workers before the app, from the same source"
+#: Seconds after which a process may well be dead: it gives a sign of life every 20.
+SILENT_S: Final = 30.0
 #: Names that one line shows.
 SHOWN: Final = 5
 
@@ -29,7 +31,7 @@ def fleet_findings(
     known = tuple(_known(app, workers, versions))
     if app and workers and not any(each.severity is Severity.ERROR for each in (*served, *known)):
         known = (*known, ok("tasks", f"the workers know all {len(app)} of the app, and take its calls"))
-    return (*served, *known, *_versions(workers, versions), *_dead(queues))
+    return (*served, *_silent(workers), *known, *_versions(workers, versions), *_dead(queues))
 
 
 def _served(
@@ -52,6 +54,17 @@ def _served(
         yield error("workers", text, Promise.QUEUED_CALLS, remedy=remedy)
     else:
         yield ok("workers", f"{len(workers)} live, for {_named('queue', sorted(served))}")
+
+
+def _silent(workers: Sequence[WorkerRecord]) -> Iterator[Finding]:
+    """A host that went down takes its processes out of the register only when their time is over."""
+    silent = [each for each in workers if each.silent_s > SILENT_S]
+    if silent:
+        longest_s = max(each.silent_s for each in silent)
+        text = (
+            f"{_whom(silent)} has not been heard of for {longest_s:.0f} s, and may be dead; after 60 s it is not listed"
+        )
+        yield warning("workers", text, Promise.QUEUED_CALLS, remedy="look again in a minute")
 
 
 def _known(
