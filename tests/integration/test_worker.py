@@ -500,6 +500,8 @@ def test_a_process_for_heavy_queues_that_dies_is_replaced_by_one(service: Servic
     others, heavy = worker.events("worker.ready")
     assert "number=1" in others
     assert "queues=default,other threads=3" in others
+    commands = [Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0") for pid in worker.pids()]
+    assert [words[words.index("weighbridge.worker.child") + 1] for words in commands] == ["other", "heavy"]
     os.kill(worker.pids()[1], signal.SIGKILL)
 
     worker.wait_for("worker.ready", count=3)

@@ -13,7 +13,7 @@ from weighbridge.call import CallOptions
 from weighbridge.chooser import Chooser
 from weighbridge.decision import Decision, Lane
 from weighbridge.declaration import task
-from weighbridge.errors import ArgumentError, PayloadError
+from weighbridge.errors import ArgumentSizeError, PayloadError
 from weighbridge.settings import ArgumentsCheck, Settings
 from weighbridge.task import TaskSpec, registry
 
@@ -83,7 +83,7 @@ def test_arguments_are_measured_as_they_stand_in_the_message() -> None:
 
 
 def test_arguments_above_the_limit_are_refused_and_the_largest_is_named() -> None:
-    with pytest.raises(ArgumentError) as caught:
+    with pytest.raises(ArgumentSizeError) as caught:
         choose(Lane.QUEUE, rows="x" * 2000)
     assert caught.value.argument == "rows"
     assert str(caught.value) == (
@@ -96,7 +96,7 @@ def test_arguments_above_the_limit_are_refused_and_the_largest_is_named() -> Non
 def test_the_last_byte_within_the_limit_passes_and_the_next_does_not() -> None:
     assert size_of(["a"], {"rows": "x" * 1005}) == 1024
     assert choose(Lane.QUEUE, rows="x" * 1005).payload is not None
-    with pytest.raises(ArgumentError, match=r"1,025: more than the 1,024"):
+    with pytest.raises(ArgumentSizeError, match=r"1,025: more than the 1,024"):
         choose(Lane.QUEUE, rows="x" * 1006)
 
 
@@ -105,7 +105,7 @@ def test_what_stays_in_process_may_be_of_any_size() -> None:
 
 
 def test_the_strict_check_of_arguments_that_stay_knows_the_limit() -> None:
-    with pytest.raises(ArgumentError, match="arguments_limit_kib"):
+    with pytest.raises(ArgumentSizeError, match="arguments_limit_kib"):
         choose(Lane.IN_PROCESS, check=ArgumentsCheck.STRICT, rows="x" * 5000)
 
 
@@ -115,7 +115,7 @@ def test_sixty_three_levels_pass_and_sixty_four_do_not(shape: Any) -> None:
     assert DEEPEST == 63
     args, kwargs = codec.encode(("a", shape(63)), {})
     assert codec.decode(args, kwargs)[0][1] == shape(63)
-    with pytest.raises(ArgumentError, match=r"'rows' is nested more than 63 levels deep; pass it in a flat form"):
+    with pytest.raises(ArgumentSizeError, match=r"'rows' is nested more than 63 levels deep; pass it in a flat form"):
         codec.encode(("a", shape(64)), {})
     with pytest.raises(PayloadError, match=r"'rows' of its message is nested more than 63 levels deep"):
         codec.decode(["a", shape(64)], {})
@@ -126,7 +126,7 @@ def test_no_depth_ends_in_a_recursion_error(levels: int) -> None:
     deep: Any = 1
     for _ in range(levels):
         deep = [deep]
-    with pytest.raises(ArgumentError, match=r"is nested"):
+    with pytest.raises(ArgumentSizeError, match=r"is nested"):
         codec_of(store).encode(("a", deep), {})
     with pytest.raises(PayloadError, match="nested more than 63 levels deep"):
         codec_of(store).decode(["a"], {"rows": deep})

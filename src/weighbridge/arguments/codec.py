@@ -71,13 +71,13 @@ class ArgumentCodec:
             values = parameters.bind(args, kwargs)
             plain = write(schema, values)
         except Misfit as misfit:
-            facts = misfit.facts
+            facts, of_size = misfit.facts, misfit.of_size
         else:
             deep = too_deep(plain)
             if deep is None:
                 return parameters.unbind(plain, len(args), kwargs)
-            raise ArgumentSizeError(task=self._task, **deep.facts)
-        raise ArgumentError(task=self._task, **facts)
+            facts, of_size = deep.facts, True
+        raise (ArgumentSizeError if of_size else ArgumentError)(task=self._task, **facts)
 
     def check_size(
         self,

@@ -49,7 +49,10 @@ def not_validated(name: str, value: Any, error: Exception) -> Misfit:
     said = first["msg"][:1].lower() + first["msg"][1:] if kind in _SAFE else f"it is refused as {kind}"
     if kind == "json_invalid":
         return Misfit(
-            argument=name, problem="holds a number that is too long, or is nested too deeply", remedy=_TOO_DEEP[1]
+            argument=name,
+            problem="holds a number that is too long, or is nested too deeply",
+            remedy=_TOO_DEEP[1],
+            of_size=True,
         )
     path, leaf = _followed(value, first["loc"][1:])
     if kind in {"missing", "extra_forbidden"} and len(first["loc"]) > 1:
@@ -64,12 +67,12 @@ def not_validated(name: str, value: Any, error: Exception) -> Misfit:
 def not_written(name: str, value: Any) -> Misfit:
     """An argument that has no JSON text."""
     if is_too_deep([value]):
-        return Misfit(argument=name, problem=_TOO_DEEP[0], remedy=_TOO_DEEP[1])
+        return Misfit(argument=name, problem=_TOO_DEEP[0], remedy=_TOO_DEEP[1], of_size=True)
     path, leaf, depth = _unwritable(value)
     problem, remedy = _TOO_DEEP if depth == _DEPTH else _why_unwritable(leaf)
     if len(path) > _LONGEST_PATH:
         path = f"{path[:_LONGEST_PATH]}…"
-    return Misfit(argument=name, problem=f"{at(path)}{problem}", remedy=remedy)
+    return Misfit(argument=name, problem=f"{at(path)}{problem}", remedy=remedy, of_size=depth == _DEPTH)
 
 
 def _why_unwritable(leaf: Any) -> tuple[str, str]:
@@ -100,7 +103,7 @@ def not_finite(name: str, path: str) -> Misfit:
 def not_compared(name: str, error: Exception) -> Misfit:
     """An argument that cannot be compared with what would arrive."""
     if isinstance(error, RecursionError):
-        return Misfit(argument=name, problem=_TOO_DEEP[0], remedy=_TOO_DEEP[1])
+        return Misfit(argument=name, problem=_TOO_DEEP[0], remedy=_TOO_DEEP[1], of_size=True)
     return Misfit(
         argument=name,
         problem=f"cannot be compared with what would arrive: that raised {type(error).__name__}",

@@ -8,9 +8,13 @@ _LONGEST_KEY: Final = 40
 
 
 class Misfit(Exception):  # noqa: N818  # never leaves this package: the codec makes an ArgumentError of it
-    """Carries the facts of an error up to the codec, which knows the task and the direction."""
+    """Carries the facts of an error up to the codec, which knows the task and the direction.
 
-    def __init__(self, *, argument: str, problem: str, remedy: str) -> None:
+    ``of_size``: smaller or flatter arguments of the same kinds would have passed.
+    """
+
+    def __init__(self, *, argument: str, problem: str, remedy: str, of_size: bool = False) -> None:
+        self.of_size = of_size
         #: Kept in place of the exception itself, whose traceback would hold the values.
         self.facts = {"argument": argument, "problem": problem, "remedy": remedy}
         super().__init__(argument, problem, remedy)

@@ -25,13 +25,13 @@ def write(schema: Schema, values: dict[str, Any]) -> dict[str, Any]:
     try:
         return _written(schema, values, exclude=_unset(values))
     except Misfit as misfit:
-        facts = misfit.facts
+        facts, of_size = misfit.facts, misfit.of_size
     # Fields go by their names, for an alias may differ between writing and reading, and without those that are
     # unset. But a union may tell its members apart by just these: then all of it, by alias.
     try:
         return _written(schema, values, by_alias=True)
     except Misfit:
-        raise Misfit(**facts) from None
+        raise Misfit(**facts, of_size=of_size) from None
 
 
 def read(schema: Schema, plain: Mapping[str, Any]) -> dict[str, Any]:
