@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Final
 
 from tests.faults.record import Mark
+from tests.faults.rig import PROCESSES, THREADS
 from tests.faults.trial import Fault, Scale, Trial
 from tests.faults.work import Kind
 
@@ -17,26 +18,37 @@ STOCK_LEASE_S: Final = 60.0
 
 
 def end_processes(trial: Trial) -> None:
-    """Calls that exit, crash or are killed, between innocent ones."""
+    """Calls that exit, crash or are killed, between innocent ones; then see whether every thread works again."""
+    before = trial.rig.side.reasons(trial.rig.client)
     innocent = list(trial.plain(trial.pick(short=60, long=600), ms=20))
-    requests = list(innocent)
-    guilty: dict[str, Kind] = {}
-    for number, kind in enumerate((Kind.EXITS, Kind.CRASHES, Kind.KILLED)):
-        (request,) = trial.plain(1, kind=kind)
-        guilty[request.call] = kind
-        requests.insert((number + 1) * len(innocent) // 4 + number, request)
+    kinds = (Kind.EXITS, Kind.CRASHES, Kind.KILLED) * trial.pick(short=1, long=3)
+    deadly = [request for kind in kinds for request in trial.plain(1, kind=kind, ms=100)]
+    # Close together, so that one death finds others at work, and the tests need not wait for too many new processes.
+    at = trial.rng.randrange(len(innocent) // 2)
+    requests = [*innocent[:at], *deadly, *innocent[at:]]
+    guilty = {request.call: request.kind for request in deadly}
     trial.load(requests, per_s=60.0)
     settled_s = trial.settle()
     runs = Counter(line.call for line in trial.lines() if line.mark is Mark.STARTED)
     account = trial.account()
     dead = trial.holdings().dead
+    reasons = trial.rig.side.reasons(trial.rig.client) - before
+    trial.rig.wait_for_worker(trial.rig.worker)
+    beside = trial.most_at_once()
     trial.figures["runs"] = ", ".join(f"{kind} {runs[call]}" for call, kind in guilty.items())
+    trial.figures["dead letters"] = ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "none"
+    trial.figures["most runs of an innocent call"] = str(max(runs[request.call] for request in innocent))
+    trial.figures["calls at one time afterwards"] = f"{beside} of {PROCESSES * THREADS}"
     trial.figures["all ended after"] = f"{settled_s:.1f} s"
     for call, kind in guilty.items():
-        trial.expect(runs[call] <= MOST_RUNS, f"a call that {kind} ran {runs[call]} times")
+        trial.expect(1 <= runs[call] <= MOST_RUNS, f"a call that {kind} ran {runs[call]} times")
         trial.expect(dead.get(call) == "crashed", f"a call that {kind} ended as {dead.get(call)}")
+    trial.expect(reasons == Counter(crashed=len(guilty)), f"dead letters {dict(reasons)}")
+    missing = {request.call for request in innocent} - account.ok
+    trial.expect(not missing, f"{len(missing)} innocent calls without a finished run")
     innocent_dead = account.dead - guilty.keys()
     trial.expect(not innocent_dead, f"{len(innocent_dead)} innocent calls dead")
+    trial.expect(beside == PROCESSES * THREADS, f"only {beside} threads of {PROCESSES * THREADS} serve again")
 
 
 def hold_interpreter(trial: Trial) -> None:
@@ -76,6 +88,12 @@ def shift_clocks(trial: Trial) -> None:
 
 
 FAULTS: Final = (
+    Fault(
+        name="deadly-task",
+        title="tasks that exit, crash (SIGSEGV) or kill (SIGKILL) their worker process, between innocent ones",
+        promise="at most 3 runs, then one dead letter (crashed); innocent calls all run, every thread serves again",
+        act=end_processes,
+    ),
     Fault(
         name="clocks",
         title="a worker's clock 10 minutes ahead, producers' clocks 10 minutes ahead and behind",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import dramatiq
-from tests.faults.record import Line, Mark
 from tests.faults.rig import PROCESSES, THREADS
 from tests.faults.side import QUEUE
 from tests.faults.trial import Fault, Trial
@@ -24,11 +23,7 @@ def plant_bad_messages(trial: Trial) -> None:
         trial.rig.side.plant(trial.rig.client, body, number=number)
     load.join()
     settled_s = trial.settle()
-    before = len(trial.lines())
-    # So many that each process has more than it can run, whichever of them fetches first.
-    trial.load(trial.plain(4 * PROCESSES * THREADS, ms=300))
-    trial.settle()
-    beside = _most_at_once(trial.lines()[before:])
+    beside = trial.most_at_once()
     reasons = trial.rig.side.reasons(trial.rig.client) - before_reasons
     trial.figures["bad messages"] = str(len(bodies))
     trial.figures["dead letters"] = ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "none"
@@ -58,14 +53,6 @@ def _body(args: tuple[Any, ...], *, queue: str = QUEUE, actor: str = "faults.run
         queue_name=queue, actor_name=actor, args=args, kwargs={}, options={"redis_message_id": "planted", SINCE: 1}
     )
     return message.encode()
-
-
-def _most_at_once(lines: list[Line]) -> int:
-    now = most = 0
-    for line in sorted(lines, key=lambda line: line.at_s):
-        now += 1 if line.mark is Mark.STARTED else -1
-        most = max(most, now)
-    return most
 
 
 FAULTS: Final = (

@@ -100,9 +100,14 @@ class Rig:
         return worker
 
     def wait_for_worker(self, worker: WorkerCommand) -> None:
-        """Wait until all processes of a worker fetch."""
+        """Wait until all processes of a worker fetch; those of weighbridge again, if some have died."""
         ready = "worker.ready" if isinstance(self.side, Ours) else "Worker process is ready for action"
-        wait_until(lambda: worker.text().count(ready) >= worker.processes, what=f"{ready} in {worker.log}")
+
+        def alive() -> int:
+            text = worker.text()
+            return text.count(ready) - text.count("worker.died")
+
+        wait_until(lambda: alive() >= worker.processes, what=f"{ready} in {worker.log}")
 
     def renew(self) -> None:
         """Begin a trial: nothing of the last one is left.

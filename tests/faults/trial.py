@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from tests.faults.account import Account, Attempt, Holdings
 from tests.faults.load import Load, Request
 from tests.faults.record import Line, Mark
-from tests.faults.rig import Rig
+from tests.faults.rig import PROCESSES, THREADS, Rig
 from tests.faults.side import Ours
 from tests.faults.work import FAILING_PER_CENT, Kind
 
@@ -122,6 +122,17 @@ class Trial:
     def started(self) -> int:
         """How many runs have started."""
         return sum(line.mark is Mark.STARTED for line in self.lines())
+
+    def most_at_once(self) -> int:
+        """How many calls run beside each other now: so many are added that each process has more than it can run."""
+        before = len(self.lines())
+        self.load(self.plain(4 * PROCESSES * THREADS, ms=300))
+        self.settle()
+        now = most = 0
+        for line in sorted(self.lines()[before:], key=lambda line: line.at_s):
+            now += 1 if line.mark is Mark.STARTED else -1
+            most = max(most, now)
+        return most
 
     def early(self) -> int:
         """How many delayed calls have started before they were due."""

@@ -32,7 +32,7 @@ class Kind(StrEnum):
     GREEDY = "greedy"
     """Holds the interpreter's lock for ``ms`` milliseconds."""
     EXITS = "exits"
-    """Ends its process."""
+    """Ends its process after ``ms`` milliseconds, as do the next two."""
     CRASHES = "crashes"
     """Writes where it may not, so that its process ends by SIGSEGV."""
     KILLED = "killed"
@@ -64,9 +64,12 @@ def run(call: str, kind: str, ms: int) -> None:
         case Kind.GREEDY:
             ctypes.PyDLL(None).usleep(ms * 1000)  # PyDLL keeps the lock that CDLL lets go
         case Kind.EXITS:
+            time.sleep(ms / 1000)
             os._exit(3)
         case Kind.CRASHES:
+            time.sleep(ms / 1000)
             ctypes.string_at(0)
         case Kind.KILLED:
+            time.sleep(ms / 1000)
             os.kill(os.getpid(), signal.SIGKILL)
     record.note(call, Mark.FINISHED, place)
