@@ -48,6 +48,11 @@ def light(call: str) -> None:
     work.run(call, work.Kind.PLAIN, 0)
 
 
+@task(name="faults.or_here", weight=80, queue="default", on_unavailable="run_here")
+def or_here(call: str) -> None:
+    work.run(call, work.Kind.PLAIN, 0)
+
+
 @task(name="faults.nothing", durable=True)
 def nothing() -> None: ...
 
@@ -69,6 +74,11 @@ async def add_timed(call: str, tasks: BackgroundTasks) -> None:
 @app.post("/light/{call}")
 async def add_light(call: str, tasks: BackgroundTasks) -> None:
     tasks.add_task(light, call)
+
+
+@app.post("/or-here/{call}", status_code=202)
+async def add_or_here(call: str, tasks: BackgroundTasks) -> None:
+    tasks.add_task(or_here, call)
 
 
 @app.get("/other")
