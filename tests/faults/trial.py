@@ -124,9 +124,13 @@ class Trial:
         return sum(line.mark is Mark.STARTED for line in self.lines())
 
     def most_at_once(self) -> int:
-        """How many calls run beside each other now: so many are added that each process has more than it can run."""
+        """How many calls run beside each other now.
+
+        So many are added that each process has more than it can run, and they take longer than a busy machine needs to
+        add them.
+        """
         before = len(self.lines())
-        self.load(self.plain(4 * PROCESSES * THREADS, ms=300))
+        self.load(self.plain(4 * PROCESSES * THREADS, ms=700))
         self.settle()
         now = most = 0
         for line in sorted(self.lines()[before:], key=lambda line: line.at_s):
