@@ -798,6 +798,27 @@ def test_after_an_outage_others_get_time_to_renew_before_anything_is_taken_over(
     assert fetched(consumer).args == (1,)
 
 
+def test_an_outage_that_only_the_keeper_has_met_gives_others_time_to_renew_too(
+    own_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = own_bench
+    broker = bench.broker(lease_s=30)
+    bench.recorder(broker).send(1)
+    bench.client.xgroup_create(bench.keys.stream, GROUP, id="0")
+    [[_, [[entry_id, _]]]] = bench.client.xreadgroup(GROUP, "somebody", {bench.keys.stream: ">"})
+    bench.client.xclaim(bench.keys.stream, GROUP, "somebody", 0, [entry_id], idle=60_000)
+    consumer = bench.consumer(broker, timeout_ms=100)  # it asks nothing meanwhile, as if the process were full
+    told: list[float] = []
+    monkeypatch.setattr(keeper, "emit", lambda *_, **__: told.append(time.monotonic()))
+
+    bench.client.client_pause(8_000, all=True)
+    eventually(lambda: told)
+    bench.client.ping()  # answered when the pause is over
+    consumer._claim_at_s = 0
+
+    assert next(consumer) is None
+
+
 # -- the server loses things
 
 
@@ -1020,6 +1041,47 @@ def test_nothing_else_is_handed_out_while_a_suspect_runs_alone(bench: Bench) -> 
     assert next(consumer) is None
     consumer.ack(suspect)
     assert fetched(consumer).args == ("after",)
+
+
+def test_what_could_not_be_given_back_while_a_suspect_waits_is_handed_out_by_the_next_consumer(bench: Bench) -> None:
+    broker = bench.broker(lease_s=600)
+    record = bench.recorder(broker)
+    consumer = bench.consumer(broker, prefetch=3, timeout_ms=200)
+    assert next(consumer) is None
+    record.send("before")
+    before = fetched(consumer)
+    bench.client.xadd(bench.keys.stream, {"m": record.message("suspect").encode(), "c": 2})
+    record.send("after")
+    bench.client.set(bench.keys.crashes, "of another type, so giving back is refused")
+    with pytest.raises(ConnectionClosed):
+        next(consumer)
+    consumer.close()
+    bench.client.delete(bench.keys.crashes)
+    consumer.ack(before)
+
+    successor = bench.consumer(broker, prefetch=3, timeout_ms=1_000)
+
+    suspect = fetched(successor)
+    assert suspect.args == ("suspect",)
+    successor.ack(suspect)
+    assert fetched(successor).args == ("after",)
+
+
+def test_what_a_closing_consumer_could_not_give_back_is_handed_out_by_the_next_one(bench: Bench) -> None:
+    broker = bench.broker(lease_s=600)
+    record = bench.recorder(broker)
+    for number in range(3):
+        record.send(number)
+    consumer = bench.consumer(broker, prefetch=3, timeout_ms=1_000)
+    consumer.ack(fetched(consumer))
+    bench.client.set(bench.keys.crashes, "of another type, so giving back is refused")
+    with pytest.raises(ConnectionClosed):
+        consumer.close()
+    bench.client.delete(bench.keys.crashes)
+
+    successor = bench.consumer(broker, prefetch=3, timeout_ms=1_000)
+
+    assert [fetched(successor).args[0] for _ in range(2)] == [1, 2]
 
 
 @pytest.mark.parametrize("ahead_s", [600, -600])

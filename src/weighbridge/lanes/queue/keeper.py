@@ -129,16 +129,7 @@ class Keeper(threading.Thread):
                 watched.sweep_at_s = now_s + SWEEP_EVERY_S
                 watched.leases.queue.retire(None, idle_s=SILENT_S)
         except redis.RedisError as error:
-            self._pause(watched)
-            if not self._waits:
-                self._waits = True
-                emit(
-                    logger,
-                    KEEPER_WAITS,
-                    level=logging.WARNING,
-                    queue=watched.leases.queue.name,
-                    problem=type(error).__name__,
-                )
+            self._wait(watched, error)
         except Exception as error:  # noqa: BLE001  # without this thread all leases lapse and all calls run twice
             self._pause(watched)
             emit(logger, KEEPER_FAILED, level=logging.CRITICAL, error=error, queue=watched.leases.queue.name)
@@ -183,3 +174,14 @@ class Keeper(threading.Thread):
             watched.due_at_s = again_s
             watched.renew_at_s = max(watched.renew_at_s, again_s)
             watched.look_at_s = max(watched.look_at_s, again_s)
+
+    def _wait(self, watched: _Watched, error: redis.RedisError) -> None:
+        """The server could not be asked. It is told of once."""
+        self._pause(watched)
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+            # The consumer asks the server nothing while the process is full, and may not meet the outage.
+            watched.leases.trouble(lease_s=3 * self._renew_every_s)
+        if not self._waits:
+            self._waits = True
+            queue = watched.leases.queue.name
+            emit(logger, KEEPER_WAITS, level=logging.WARNING, queue=queue, problem=type(error).__name__)

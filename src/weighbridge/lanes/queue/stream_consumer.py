@@ -93,14 +93,14 @@ class StreamConsumer(dramatiq.Consumer):
         self._fetched.clear()
         self._aside.clear()
         try:
-            if self._broken:  # the next consumer recovers them, or another worker takes them over
-                self._leases.release(fetched)
-                return
-            self._give_back(fetched)
-            self._queue.retire(self._queue.consumer)
+            if not self._broken:
+                self._give_back(fetched)
+                self._queue.retire(self._queue.consumer)
         except redis.RedisError as error:
             raise self._translated(error) from error
         finally:
+            # What was not given back the next consumer recovers, or another worker takes over: no lease may be kept.
+            self._leases.release(fetched)
             self._reader.close()
 
     def _translated(self, error: redis.RedisError) -> ConnectionClosed:
@@ -187,9 +187,8 @@ class StreamConsumer(dramatiq.Consumer):
 
     def _give_back_ordinary(self) -> None:
         """A suspect runs alone here, and that may take long: what is no suspect is for other processes."""
-        ordinary = [entry for entry in self._fetched if not entry.is_suspect]
+        self._give_back([entry.id for entry in self._fetched if not entry.is_suspect])
         self._fetched = deque(entry for entry in self._fetched if entry.is_suspect)
-        self._give_back([entry.id for entry in ordinary])
 
     def _opened(self, entry: Entry) -> StreamMessage | None:
         """The message of an entry; ``None`` if there is none for the worker, which is then settled here."""
