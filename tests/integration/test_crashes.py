@@ -231,6 +231,30 @@ def test_what_a_dead_process_held_runs_in_another_at_once(shop: Shop) -> None:
     assert "task=slow" in shop.events("worker.call_crashed")[0]
 
 
+def test_a_death_that_the_server_refuses_to_hear_of_for_a_while_is_told_later(
+    tmp_path: Path, own_server: EmbeddedServer
+) -> None:
+    """As at a failover: the old primary is read-only for a while."""
+    shop = Shop(tmp_path, url=own_server.url)
+    try:
+        shop.start(processes=2, threads=1, lease_s=600)
+        shop.send("slow", 1, 30.0)
+        shop.wait(lambda: "slow 1" in shop.journal())
+        holder = int((shop.folder / "journal").read_text().split()[0])
+        shop.client.replicaof("127.0.0.1", "1")
+
+        os.kill(holder, signal.SIGKILL)
+        shop.wait(lambda: shop.events("worker.died"))
+        time.sleep(1)
+        shop.client.replicaof("no", "one")
+
+        shop.wait(lambda: shop.journal()["slow 1"] == 2)
+        assert list(shop.client.hgetall(shop.keys.crashes).values()) == [b"1"]
+        assert not shop.events("worker.guardian_refused")
+    finally:
+        shop.put_away()
+
+
 def test_a_task_that_holds_the_interpreter_for_three_leases_runs_once_and_so_do_its_neighbours(shop: Shop) -> None:
     shop.start(processes=2, threads=2, lease_s=1)
     shop.send("hold", 3.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-import select
+import selectors
 import signal
 import socket
 import sys
@@ -169,11 +169,14 @@ def _let_the_supervisor_stand_in(work: Work, channel: Channel, table: RunningTab
 
 
 def _wait_for_the_end(inbox: SignalInbox, channel: Channel) -> None:
-    while not channel.ended:
-        select.select([inbox.fileno(), channel.fileno()], [], [])
-        if inbox.take():
-            return
-        channel.receive()
+    with selectors.DefaultSelector() as selector:  # select() itself takes no descriptor from 1,024 on
+        for fileno in (inbox.fileno(), channel.fileno()):
+            selector.register(fileno, selectors.EVENT_READ)
+        while not channel.ended:
+            selector.select()
+            if inbox.take():
+                return
+            channel.receive()
     emit(logger, SUPERVISOR_GONE, level=logging.WARNING, remedy="this process stops; start the worker again")
 
 

@@ -70,6 +70,7 @@ class Guardian:
         self._look_at_s: float | None = None
         self._brokers: dict[tuple[str, str], tuple[redis.Redis, PatientClient]] = {}
         self._waits = False
+        self._told: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="weighbridge-guardian", daemon=True)
 
     def watch(self, child: ChildProcess) -> None:
@@ -195,24 +196,45 @@ class Guardian:
         """Whether the broker was there to be told."""
         try:
             for member, calls in silent:
-                for name in {call.queue for call in calls}:
-                    self._queue(member, name).renew([call.entry_id for call in calls if call.queue == name])
+                self._renew(member, calls)
             for death in deaths:
-                self._disown(death)
-                with self._changed:
-                    self._work.deaths.remove(death)
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+                self._settle(death)
+        except (redis.RedisError, OSError) as error:
             if not self._waits:
                 emit(logger, GUARDIAN_WAITS, level=logging.WARNING, problem=type(error).__name__)
             self._waits = True
             return False
         except Exception as error:  # noqa: BLE001  # leases lapse without this thread too; the supervisor goes on
-            emit(logger, GUARDIAN_REFUSED, level=logging.ERROR, problem=f"{type(error).__name__}: {error}")
-            with self._changed:
-                self._work.deaths = [death for death in self._work.deaths if death not in deaths]
+            self._refused(error)
             return False
         self._waits = False
         return True
+
+    def _renew(self, member: Member, calls: list[RunningCall]) -> None:
+        try:
+            for name in {call.queue for call in calls}:
+                self._queue(member, name).renew([call.entry_id for call in calls if call.queue == name])
+        except redis.ResponseError as error:
+            if not _is_lasting(error):
+                raise
+            self._refused(error)
+
+    def _settle(self, death: _Death) -> None:
+        """Tell of a death, or note that it will not be heard of; a refusal that may pass is raised."""
+        try:
+            self._disown(death)
+        except Exception as error:
+            if isinstance(error, OSError | redis.RedisError) and not _is_lasting(error):
+                raise
+            self._refused(error)
+        with self._changed:
+            self._work.deaths.remove(death)
+
+    def _refused(self, error: Exception) -> None:
+        if str(error) in self._told:
+            return
+        self._told.add(str(error))
+        emit(logger, GUARDIAN_REFUSED, level=logging.ERROR, problem=f"{type(error).__name__}: {error}")
 
     def _disown(self, death: _Death) -> None:
         calls = 0
@@ -237,3 +259,8 @@ class Guardian:
             assert isinstance(broker, ConnectedBroker), "a child tells only of brokers of this kind"
             self._brokers[place] = (broker.client, PatientClient(broker.client))
         return self._brokers[place][1].client
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether the server will give the same answer again: not while it is read-only, full, loading or fails over."""
+    return isinstance(error, redis.exceptions.NoPermissionError) or "WRONGTYPE" in str(error)
