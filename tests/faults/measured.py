@@ -65,7 +65,8 @@ def measurement(sides: Sequence[Side], *, client: redis.Redis, command: str) -> 
     versions = ", ".join(
         [
             f"Python {platform.python_version()}",
-            *(f"{name} {importlib.metadata.version(name)}" for name in ("weighbridge", "dramatiq", "redis", "fastapi")),
+            *(f"{name} {importlib.metadata.version(name)}" for name in ("weighbridge", "dramatiq", "fastapi")),
+            f"redis-py {importlib.metadata.version('redis')}",
             f"{broker} {server}",
         ]
     )
