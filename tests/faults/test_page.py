@@ -17,8 +17,15 @@ def test_the_page_is_what_was_measured() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(stored()), "run: python -m tests.faults --long --write"
 
 
-def test_what_was_measured_is_in_the_catalogue() -> None:
-    assert stored().keys() <= {fault.name for fault in FAULTS} | {THROUGHPUT}
+def test_all_faults_of_the_catalogue_were_measured_and_nothing_else() -> None:
+    assert stored().keys() == {fault.name for fault in FAULTS} | {THROUGHPUT}
+
+
+def test_no_promise_was_broken_and_each_fault_broke_plain_dramatiq() -> None:
+    for name, found in stored().items():
+        ours, *stock = found.sides
+        assert not ours.broken, name
+        assert name == THROUGHPUT or all(side.broken for side in stock), name
 
 
 def test_both_sides_of_a_fault_are_told_with_what_broke() -> None:

@@ -219,6 +219,30 @@ def test_a_supervised_worker_registers_and_an_operator_examines_requeues_and_del
         assert Register(root, namespace).live() == ()
 
 
+@pytest.mark.parametrize("role", [Role.PRODUCER, Role.WORKER])
+def test_who_cannot_look_at_workers_is_not_told_that_all_is_well_with_them(
+    role: Role, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    namespace = f"test-{uuid.uuid4().hex}"
+    (tmp_path / "shop.py").write_text("from weighbridge import task\n\n@task(durable=True)\ndef send() -> None: ...\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "weighbridge", "doctor", "shop"],
+        env={
+            **os.environ,
+            "WEIGHBRIDGE_NAMESPACE": namespace,
+            "WEIGHBRIDGE_BROKER_URL": url_as(role, server.url, namespace=namespace),
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "All promises hold" not in done.stdout
+    assert "run it as the operator's user" in " ".join(done.stdout.split())
+
+
 @pytest.mark.parametrize("role", Role)
 def test_each_user_can_ask_whether_the_broker_takes_calls(
     role: Role, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch

@@ -32,9 +32,11 @@ from weighbridge.errors import BrokerError
 from weighbridge.lanes.queue import connect
 from weighbridge.lanes.queue.checkup import App, Examination, Severity, StartCheck, examine, reach
 from weighbridge.lanes.queue.checkup import examination as examination_module
-from weighbridge.lanes.queue.keys import QueueKeys, probe_key, worker_key
+from weighbridge.lanes.queue.keys import GROUP, QueueKeys, probe_key, queues_key, worker_key
 from weighbridge.lanes.queue.patient_client import PatientClient
 from weighbridge.lanes.queue.register import Register
+from weighbridge.lanes.queue.scripts import Scripts
+from weighbridge.lanes.queue.stream_queue import StreamQueue
 
 RABBITMQ_URL: Final = os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672")
 NO_APP: Final = App(tasks=(), versions={})
@@ -256,6 +258,23 @@ def test_the_state_of_each_queue_is_read(redis_url: str) -> None:
     )
     assert queue.oldest_s is not None
     assert 0 <= queue.oldest_s < 60
+
+
+def test_a_call_of_a_dead_worker_waits_and_is_held_by_nobody(redis_url: str) -> None:
+    namespace = f"test-{uuid.uuid4().hex}"
+    broker: Any = connect(redis_url, namespace=namespace, timeout_s=5)
+    broker.declare_queue("default")
+    keys = QueueKeys(namespace=namespace, queue="default")
+    with redis.Redis.from_url(redis_url) as client:
+        client.xgroup_create(keys.stream, GROUP, id="0", mkstream=True)
+        client.sadd(queues_key(namespace), "default")
+        broker.enqueue(dramatiq.Message(queue_name="default", actor_name="f", args=(), kwargs={}, options={}))
+        client.xreadgroup(GROUP, "dead one", {keys.stream: ">"})
+        StreamQueue(client=client, scripts=Scripts(client), keys=keys, consumer="dead one").disown([])
+        (queue,) = examined(redis_url, namespace=namespace).queues
+    broker.close()
+    assert (queue.waiting, queue.held) == (1, 0)
+    assert queue.oldest_s is not None
 
 
 # -- other brokers ------------------------------------------------------------------------------------------

@@ -178,11 +178,23 @@ def fleet(*workers: WorkerRecord, app: tuple[Fingerprint, ...] = (SEND,), queues
     return fleet_findings(app=app, workers=workers, queues=queues, versions=VERSIONS)
 
 
+def test_workers_that_were_not_heard_of_for_long_are_not_called_live() -> None:
+    silent = replace(worker(SEND, pid=2), silent_s=41.0)
+    both = [each.text for each in fleet(worker(SEND), silent) if each.check == "workers"]
+    assert both == [
+        "1 live, each heard of in the last 1 s, for queue default",
+        "nothing was heard for up to 41 s of worker host:2: dead, perhaps; listed for 60 s",
+    ]
+    (alone,) = [each for each in fleet(silent) if each.check == "workers"]
+    assert alone.severity is Severity.WARNING
+    assert alone.text.startswith("no process is certainly alive: ")
+
+
 def test_workers_that_know_all_tasks_of_the_app_are_ok() -> None:
     findings = fleet(worker(SEND), worker(SEND, pid=2))
     assert bad(findings) == []
     assert [each.text for each in findings] == [
-        "2 live, for queue default",
+        "2 live, each heard of in the last 1 s, for queue default",
         "the workers know all 1 of the app, and take its calls",
     ]
 

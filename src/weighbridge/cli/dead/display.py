@@ -45,7 +45,7 @@ def print_list(letters: Sequence[DeadLetter], *, now_s: float, arguments: bool) 
     """Two lines for each letter, so that it can be read in a narrow terminal."""
     console = Console(highlight=False)
     for letter in letters:
-        console.print(_head(letter, now_s=now_s), soft_wrap=True)
+        console.print(_head(letter, now_s=now_s), soft_wrap=not console.is_terminal)
         error = letter.error if arguments else Redaction(letter).of(letter.error)
         first, _, more = error.strip().partition("\n")
         where = f"{letter.task or 'no task'} in {letter.queue}"

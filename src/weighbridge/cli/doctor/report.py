@@ -154,6 +154,8 @@ def _summary(found: Examination, *, ready: bool) -> str:
         if number
     ]
     others = [each.replace("check that could not be mades", "checks that could not be made") for each in others]
-    good = "The broker takes calls" if ready else "All promises hold"
+    unchecked = count(found.findings, Severity.UNKNOWN)
+    good = "All promises that could be checked hold" if unchecked else "All promises hold"
+    good = "The broker takes calls" if ready else good
     said = f"{errors} error{'' if errors == 1 else 's'}" if errors else good
     return f"{', '.join([said, *others])}."

@@ -134,7 +134,9 @@ def _with_fleet(found: Examination, broker: StreamsBroker, client: redis.Redis, 
         workers = Register(client, broker.namespace).live()
     except redis.ResponseError as problem:
         text = f"queues and workers could not be looked at ({problem})"
-        return found.with_findings(unknown("queues", text, remedy=OPERATOR))
+        # Who names modules asks whether the workers know their tasks: that nobody could look is no answer to build on.
+        finding = error("queues", text, remedy=OPERATOR) if app.tasks else unknown("queues", text, remedy=OPERATOR)
+        return found.with_findings(finding)
     found = replace(found, queues=queues, workers=workers)
     return found.with_findings(*fleet_findings(app=app.tasks, workers=workers, queues=queues, versions=app.versions))
 

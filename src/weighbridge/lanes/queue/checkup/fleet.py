@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -52,8 +53,10 @@ def _served(
         text = f"no live worker serves {_named('queue', missing)}"
         remedy = "start a worker for it (weighbridge worker MODULE --queue NAME), or one without --queue"
         yield error("workers", text, Promise.QUEUED_CALLS, remedy=remedy)
-    else:
-        yield ok("workers", f"{len(workers)} live, for {_named('queue', sorted(served))}")
+    elif any(each.silent_s <= SILENT_S for each in workers):
+        heard_s = [each.silent_s for each in workers if each.silent_s <= SILENT_S]
+        said = f"{len(heard_s)} live, each heard of in the last {max(1, math.ceil(max(heard_s)))} s"
+        yield ok("workers", f"{said}, for {_named('queue', sorted(served))}")
 
 
 def _silent(workers: Sequence[WorkerRecord]) -> Iterator[Finding]:
@@ -61,9 +64,9 @@ def _silent(workers: Sequence[WorkerRecord]) -> Iterator[Finding]:
     silent = [each for each in workers if each.silent_s > SILENT_S]
     if silent:
         longest_s = max(each.silent_s for each in silent)
-        text = (
-            f"{_whom(silent)} has not been heard of for {longest_s:.0f} s, and may be dead; after 60 s it is not listed"
-        )
+        text = f"nothing was heard for up to {longest_s:.0f} s of {_whom(silent)}: dead, perhaps; listed for 60 s"
+        if len(silent) == len(workers):
+            text = f"no process is certainly alive: {text}"
         yield warning("workers", text, Promise.QUEUED_CALLS, remedy="look again in a minute")
 
 
