@@ -24,6 +24,7 @@ from tests.servers.users import url_as
 from weighbridge.embedded import EmbeddedServer
 from weighbridge.errors import BrokerError, QueueNameError
 from weighbridge.lanes.queue import keeper, patient_client
+from weighbridge.lanes.queue.dead_letters import DeadLetters, DeadReason
 from weighbridge.lanes.queue.keys import GROUP, LASTING, QueueKeys
 from weighbridge.lanes.queue.middleware import ServerAgeLimit
 from weighbridge.lanes.queue.permissions import Role
@@ -1084,6 +1085,144 @@ def test_what_a_closing_consumer_could_not_give_back_is_handed_out_by_the_next_o
     successor = bench.consumer(broker, prefetch=3, timeout_ms=1_000)
 
     assert [fetched(successor).args[0] for _ in range(2)] == [1, 2]
+
+
+def test_what_could_not_be_given_back_while_a_suspect_runs_alone_is_not_kept_from_all_workers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = bench.broker(lease_s=600)
+    record = bench.recorder(broker)
+    bench.client.xadd(bench.keys.stream, {"m": record.message("suspect").encode(), "c": 2})
+    record.send("after")
+    first = bench.consumer(broker, prefetch=2, timeout_ms=200)
+    suspect = fetched(first)
+
+    def lost(entry_ids: object) -> int:
+        raise redis.ConnectionError("reset by peer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker._leases["default"].queue, "requeue", lost)
+        with pytest.raises(ConnectionClosed):
+            next(first)
+    first.close()  # as Dramatiq does before it makes the next one
+    second = bench.consumer(broker, prefetch=2, timeout_ms=200)
+    second.ack(suspect)
+
+    assert fetched(second).args == ("after",)
+
+
+def test_a_closed_consumer_does_not_keep_the_leases_of_what_it_could_not_give_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = bench.broker(lease_s=600)
+    record = bench.recorder(broker)
+    record.send(1)
+    record.send(2)
+    first = bench.consumer(broker, prefetch=2)
+    one = fetched(first)
+
+    def lost(entry_ids: object) -> int:
+        raise redis.ConnectionError("reset by peer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker._leases["default"].queue, "requeue", lost)
+        with pytest.raises(ConnectionClosed):
+            first.close()
+
+    assert broker._leases["default"].ids() == [one.entry_id]
+
+
+def test_what_has_killed_three_processes_does_not_run_again_because_a_suspect_runs_alone(bench: Bench) -> None:
+    dead, broker = bench.broker(lease_s=600), bench.broker(lease_s=600)
+    record = bench.recorder(dead)
+    for value in ("suspect", "condemned"):
+        bench.client.xadd(bench.keys.stream, {"m": record.message(value).encode(), "c": 2})
+    queue = bench.broker(lease_s=600)._queue("default")
+    queue.create_group()
+    suspect, condemned = queue.read(bench.client, count=2, block_s=1)
+    assert queue.mark_alone(condemned.id)
+    assert queue.disown([condemned.id]) == 2
+
+    consumer = bench.consumer(broker, prefetch=2, timeout_ms=200)
+    assert fetched(consumer).args == ("suspect",)
+    assert next(consumer) is None
+
+    assert suspect.body in [fields.get(b"m") for _, fields in bench.stream()]
+    assert condemned.body not in [fields.get(b"m") for _, fields in bench.stream()]
+    [letter] = DeadLetters(bench.client, bench.namespace).list()
+    assert (letter.reason, letter.attempts) == (DeadReason.CRASHED, 3)
+
+
+def test_what_has_killed_three_processes_is_a_dead_letter_although_that_could_not_be_written_at_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = bench.broker(lease_s=600)
+    bench.client.xadd(bench.keys.stream, {"m": bench.recorder(broker).message("condemned").encode(), "c": 2})
+    queue = bench.broker(lease_s=600)._queue("default")
+    queue.create_group()
+    [condemned] = queue.read(bench.client, count=1, block_s=1)
+    assert queue.mark_alone(condemned.id)
+    assert queue.disown([condemned.id]) == 1
+    first = bench.consumer(broker, timeout_ms=200)
+
+    def lost(entry_id: str, **options: object) -> bool:
+        raise redis.ConnectionError("reset by peer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first._queue, "finish", lost)
+        with pytest.raises(ConnectionClosed):
+            next(first)
+    first.close()
+    assert next(bench.consumer(broker, timeout_ms=200)) is None
+
+    [letter] = DeadLetters(bench.client, bench.namespace).list()
+    assert (letter.reason, letter.attempts) == (DeadReason.CRASHED, 3)
+
+
+def test_a_dead_letter_that_a_process_died_before_writing_is_written_by_the_next(bench: Bench) -> None:
+    broker = bench.broker(lease_s=600)
+    bench.client.xadd(bench.keys.stream, {"m": bench.recorder(broker).message("condemned").encode(), "c": 2})
+    queue, second = (bench.broker(lease_s=600)._queue("default") for _ in range(2))
+    queue.create_group()
+    [condemned] = queue.read(bench.client, count=1, block_s=1)
+    assert queue.mark_alone(condemned.id)
+    assert queue.disown([condemned.id]) == 1
+    [taken] = second.claim(count=1, idle_s=1, orphans_only=True)
+    assert taken.condemned
+    assert second.disown([]) == 1  # it has died of something else
+
+    assert next(bench.consumer(broker, timeout_ms=200)) is None
+
+    [letter] = DeadLetters(bench.client, bench.namespace).list()
+    assert (letter.reason, letter.attempts) == (DeadReason.CRASHED, 3)
+
+
+def test_what_has_killed_three_processes_is_a_dead_letter_although_a_suspect_of_another_queue_runs_alone(
+    bench: Bench,
+) -> None:
+    broker = bench.broker(lease_s=600)
+    record = bench.recorder(broker)
+    bench.client.xadd(bench.keys.stream, {"m": record.message("condemned").encode(), "c": 2})
+    queue = bench.broker(lease_s=600)._queue("default")
+    queue.create_group()
+    [condemned] = queue.read(bench.client, count=1, block_s=1)
+    assert queue.mark_alone(condemned.id)
+    assert queue.disown([condemned.id]) == 1
+    consumer = bench.consumer(broker, timeout_ms=200)
+    claim = consumer._queue.claim
+
+    def claimed_as_another_queue_begins(**options: Any) -> list[Any]:
+        entries = claim(**options)
+        broker._solo.admit_alone(("other", "1-0"), timeout_s=0)
+        return entries
+
+    consumer._queue.claim = claimed_as_another_queue_begins  # type: ignore[method-assign]
+
+    assert next(consumer) is None
+
+    [letter] = DeadLetters(bench.client, bench.namespace).list()
+    assert (letter.reason, letter.attempts) == (DeadReason.CRASHED, 3)
+    assert condemned.body not in [fields.get(b"m") for _, fields in bench.stream()]
 
 
 @pytest.mark.parametrize("ahead_s", [600, -600])

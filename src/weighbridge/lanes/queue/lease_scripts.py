@@ -118,8 +118,8 @@ for _, entry in ipairs(redis.call(unpack(claim))) do
       crashes = redis.call('HINCRBY', KEYS[2], id, 1)
       redis.call('PEXPIRE', KEYS[2], ARGV[5])
     end
-    local alone = owner ~= me and redis.call('HEXISTS', KEYS[2], 'alone:' .. id) or 0
-    taken[#taken + 1] = {id, entry[2], crashes, alone}
+    local alone = redis.call('HGET', KEYS[2], 'alone:' .. id)
+    taken[#taken + 1] = {id, entry[2], crashes, alone and (owner ~= me or alone ~= me) and 1 or 0}
   end
 end
 return taken
@@ -146,7 +146,7 @@ while true do
     if crashed[id] then
       redis.call('HINCRBY', KEYS[2], id, 1)
       redis.call('PEXPIRE', KEYS[2], ARGV[5])
-    else
+    elseif redis.call('HGET', KEYS[2], 'alone:' .. id) == ARGV[2] then  -- of another, it condemns the entry
       redis.call('HDEL', KEYS[2], 'alone:' .. id)
     end
   end

@@ -75,7 +75,7 @@ _WORKER: Final[tuple[Grant, ...]] = (
     ),
     Grant(commands=("zrange", "zrem", "zcount", "zcard"), keys=("~delayed",)),
     Grant(commands=("del", "exists"), keys=("~wake",)),
-    Grant(commands=("hget", "hmget", "hset", "hdel", "hincrby", "hexists", "pexpire"), keys=("~crashes",)),
+    Grant(commands=("hget", "hmget", "hset", "hdel", "hincrby", "pexpire"), keys=("~crashes",)),
     Grant(commands=("zadd", "zremrangebyscore", "pexpire", "del", "hset"), keys=("%W~dead", "%W~letter")),
     Grant(
         commands=("set", "del", "pexpire", "expire", "zadd", "zrem", "zremrangebyscore"),

@@ -178,12 +178,14 @@ class StreamConsumer(dramatiq.Consumer):
 
     def _keep(self, entries: list[Entry], *, at_s: float) -> None:
         self._leases.take(entries, at_s=at_s)
-        self._fetched += entries
+        # A dead letter first: behind a suspect it would be given back, and as another entry it would run again.
+        self._fetched += sorted(entries, key=lambda entry: not entry.condemned)
 
     def _admission(self, entry: Entry, *, timeout_s: float) -> Admission:
-        key = (self._queue.name, entry.id)
+        if entry.condemned:  # it is not run
+            return Admission.ADMITTED
         admit = self._solo.admit_alone if entry.is_suspect else self._solo.admit
-        return admit(key, timeout_s=timeout_s)
+        return admit((self._queue.name, entry.id), timeout_s=timeout_s)
 
     def _give_back_ordinary(self) -> None:
         """A suspect runs alone here, and that may take long: what is no suspect is for other processes."""
@@ -292,4 +294,5 @@ class StreamConsumer(dramatiq.Consumer):
             self._queue.requeue(entry_ids)
         except redis.RedisError as error:
             raise self._translated(error) from error
-        self._leases.release(entry_ids)
+        finally:  # renewed by the keeper, what was not given back would be kept from all workers, this one too
+            self._leases.release(entry_ids)

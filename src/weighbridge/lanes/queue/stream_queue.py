@@ -203,8 +203,13 @@ class StreamQueue:
     def _with_crashes(self, entries: list[Entry]) -> list[Entry]:
         if not entries:
             return entries
-        counts = cast("list[bytes | None]", self._client.hmget(self.keys.crashes, [entry.id for entry in entries]))
-        return [replace(entry, counted_crashes=int(count or 0)) for entry, count in zip(entries, counts, strict=True)]
+        fields = [field for entry in entries for field in (entry.id, f"alone:{entry.id}")]
+        values = cast("list[bytes | None]", self._client.hmget(self.keys.crashes, fields))
+        mine = (None, self.consumer.encode())
+        return [
+            replace(entry, counted_crashes=int(count or 0), condemned=alone not in mine)
+            for entry, count, alone in zip(entries, values[::2], values[1::2], strict=True)
+        ]
 
 
 def is_group_missing(error: redis.ResponseError) -> bool:
