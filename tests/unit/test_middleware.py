@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +13,21 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import AsyncIO, Retries, TimeLimit
+from dramatiq.middleware import AsyncIO, Retries, raise_thread_exception
+from dramatiq.middleware.time_limit import TimeLimitExceeded
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from weighbridge.lanes.queue.middleware import LeaseFence, PersistentRetries, ServerAgeLimit, default_middleware
+from weighbridge.arguments import ArgumentCodec
+from weighbridge.lanes.queue import middleware
+from weighbridge.lanes.queue.actor import bind
+from weighbridge.lanes.queue.middleware import (
+    LeaseFence,
+    PersistentRetries,
+    RunTimeLimit,
+    ServerAgeLimit,
+    default_middleware,
+)
+from weighbridge.task import TaskSpec
 
 
 def lost(text: str) -> ConnectionClosed:
@@ -116,10 +129,84 @@ def test_a_time_limit_does_not_interrupt_a_retry_that_waits() -> None:
     assert len(runs) == 2
 
 
+class SlowLog(logging.Handler):
+    """Takes longer over a failure than the time limit of its run allows."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "unhandled exception" in record.getMessage():
+            for _ in range(60):
+                time.sleep(0.01)
+
+
+def test_a_time_limit_that_passes_while_a_failure_is_logged_loses_neither_the_retry_nor_the_thread() -> None:
+    broker = AwayBroker(default_middleware())
+    runs: list[int] = []
+
+    def run() -> None:
+        runs.append(1)
+        raise RuntimeError("each run fails")
+
+    spec = TaskSpec(
+        name="run",
+        func=run,
+        is_async=False,
+        retries=1,
+        min_backoff_s=0.001,
+        max_backoff_s=0.002,
+        time_limit_s=0.1,
+        codec=ArgumentCodec(run, task="run"),
+    )
+    actor = bind(broker, spec)
+    slow, logger = SlowLog(), logging.getLogger("dramatiq.worker.WorkerThread")
+    logger.addHandler(slow)
+    try:
+        with worker_on(broker):
+            actor.send()
+            broker.join("default", timeout=10_000)
+    finally:
+        logger.removeHandler(slow)
+
+    assert len(runs) == 2
+    assert len(broker.dead_letters) == 1
+
+
+def test_a_run_that_has_ended_is_not_interrupted_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = RunTimeLimit(time_limit=1_000, interval=10)
+    raising = threading.Event()
+
+    def slowly(thread_id: int, error: type[BaseException]) -> None:
+        raising.set()
+        time.sleep(0.2)  # in which the run ends
+        raise_thread_exception(thread_id, error)  # type: ignore[no-untyped-call]  # Dramatiq's
+
+    monkeypatch.setattr(middleware, "raise_thread_exception", slowly)
+    heard: list[str] = []
+
+    def run() -> None:
+        limit.manager.add_timeout(threading.get_ident(), 1)
+        raising.wait(10)
+        try:
+            limit.manager.remove_timeout(threading.get_ident())
+        except TimeLimitExceeded:
+            heard.append("as part of the run")
+        try:
+            for _ in range(40):
+                time.sleep(0.01)
+        except TimeLimitExceeded:
+            heard.append("after the run")
+
+    limit.after_process_boot(StubBroker())  # type: ignore[no-untyped-call]  # Dramatiq's
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+    assert heard == ["as part of the run"]
+
+
 def test_each_kind_of_middleware_is_there_once() -> None:
     kinds = [type(each) for each in default_middleware()]
     assert len(set(kinds)) == len(kinds)
-    assert {PersistentRetries, LeaseFence, ServerAgeLimit, TimeLimit, AsyncIO} <= set(kinds)
+    assert {PersistentRetries, LeaseFence, ServerAgeLimit, RunTimeLimit, AsyncIO} <= set(kinds)
 
 
 def test_undeclared_retries_are_three_within_a_minute() -> None:

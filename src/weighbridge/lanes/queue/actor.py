@@ -11,6 +11,7 @@ from dramatiq.middleware import AsyncIO, Callbacks, Pipelines
 from dramatiq.results import Results
 
 from weighbridge.errors import BrokerError, DuplicateTaskError, PayloadError
+from weighbridge.lanes.queue.middleware import end_of_run
 from weighbridge.lanes.queue.running_message import running_message
 from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES
 from weighbridge.task import TaskSpec
@@ -50,7 +51,10 @@ class TypedActor(dramatiq.Actor[..., Any]):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the task with the plain values of a message. Every keyword belongs to it."""
-        return self.fn(*args, **kwargs)
+        try:
+            return self.fn(*args, **kwargs)
+        finally:
+            end_of_run(self.broker)
 
     def message(self, /, *args: Any, **kwargs: Any) -> dramatiq.Message[Any]:
         """A message with these values as arguments, encoded; raises what :meth:`message_with_options` does."""

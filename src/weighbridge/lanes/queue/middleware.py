@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
 from typing import Any, Final
 
@@ -14,7 +16,10 @@ from dramatiq.middleware import (
     Retries,
     SkipMessage,
     TimeLimit,
+    raise_thread_exception,
 )
+from dramatiq.middleware.time_limit import TimeLimitExceeded
+from dramatiq.threading import is_gevent_active
 
 from weighbridge.events import emit
 from weighbridge.lanes.queue.failure import is_brokers
@@ -100,6 +105,70 @@ class PersistentRetries(Retries):
             time.sleep(self._pause_s)
 
 
+class _Deadlines(threading.Thread):
+    """Interrupts the threads whose runs take too long. A thread that has removed its deadline is not interrupted.
+
+    Dramatiq's own raises without its lock, so what it raises may meet a thread whose run has just ended: in the
+    worker's own code, which dies of it, or in the next run.
+    """
+
+    def __init__(self, *, interval_s: float, logger: logging.Logger) -> None:
+        super().__init__(name="weighbridge-time-limits", daemon=True)
+        self._logger = logger
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        self._ends_s: dict[int, float] = {}
+
+    def add_timeout(self, thread_id: int, ttl: float) -> None:
+        """Interrupt this thread in ``ttl`` milliseconds."""
+        with self._lock:
+            self._ends_s[thread_id] = time.monotonic() + ttl / 1000
+
+    def remove_timeout(self, thread_id: int) -> None:
+        """Do not interrupt this thread. Called by itself: an interruption that has begun comes before the return."""
+        with self._lock:
+            self._ends_s.pop(thread_id, None)
+
+    def run(self) -> None:
+        """Look again and again."""
+        while True:
+            time.sleep(self._interval_s)
+            with contextlib.suppress(Exception):  # of a filter of logs: without this thread there are no limits
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        with self._lock:
+            now_s = time.monotonic()
+            late = [thread_id for thread_id, end_s in self._ends_s.items() if now_s >= end_s]
+            for thread_id in late:
+                del self._ends_s[thread_id]
+                raise_thread_exception(thread_id, TimeLimitExceeded)  # type: ignore[no-untyped-call]  # Dramatiq's
+        for thread_id in late:
+            self._logger.warning(
+                "A run in thread %r has taken longer than its time limit, and is interrupted.", thread_id
+            )
+
+
+class RunTimeLimit(TimeLimit):
+    """Dramatiq's time limit, which interrupts the run of a task and not the worker's own code after it.
+
+    That code has no defence: an interruption while it logs a failure costs the thread, and the call its retry. So the
+    actor of a task says when its run ends (:func:`end_of_run`), where what is raised still counts as the run's failure.
+    """
+
+    def __init__(self, *, time_limit: float, interval: int) -> None:
+        super().__init__(time_limit=time_limit, interval=interval)
+        if not is_gevent_active():  # type: ignore[no-untyped-call]  # as above
+            self.manager: Any = _Deadlines(interval_s=interval / 1000, logger=self.logger)
+
+
+def end_of_run(broker: dramatiq.Broker) -> None:
+    """The run in this thread has ended: its time limit interrupts nothing from now on."""
+    for middleware in broker.middleware:
+        if isinstance(middleware, TimeLimit):
+            middleware.manager.remove_timeout(threading.get_ident())  # type: ignore[no-untyped-call]  # as above
+
+
 class ServerAgeLimit(AgeLimit):
     """Dramatiq's age limit by the broker's clock, so that web and worker hosts need not agree on the time.
 
@@ -148,7 +217,7 @@ def default_middleware() -> list[dramatiq.Middleware]:
         PersistentRetries(),
         LeaseFence(),
         ServerAgeLimit(),  # options(expires_s=…)
-        TimeLimit(time_limit=TIME_LIMIT_MS, interval=TIME_LIMIT_INTERVAL_MS),
+        RunTimeLimit(time_limit=TIME_LIMIT_MS, interval=TIME_LIMIT_INTERVAL_MS),
         CurrentMessage(),
         AsyncIO(),  # off in Dramatiq by default, and async tasks need it
     ]
