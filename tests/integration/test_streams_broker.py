@@ -25,6 +25,7 @@ from weighbridge.embedded import EmbeddedServer
 from weighbridge.errors import BrokerError, QueueNameError
 from weighbridge.lanes.queue import keeper, patient_client
 from weighbridge.lanes.queue.dead_letters import DeadLetters, DeadReason
+from weighbridge.lanes.queue.exchange import Exchange
 from weighbridge.lanes.queue.keys import GROUP, LASTING, QueueKeys
 from weighbridge.lanes.queue.middleware import ServerAgeLimit
 from weighbridge.lanes.queue.permissions import Role
@@ -1139,7 +1140,7 @@ def test_what_has_killed_three_processes_does_not_run_again_because_a_suspect_ru
         bench.client.xadd(bench.keys.stream, {"m": record.message(value).encode(), "c": 2})
     queue = bench.broker(lease_s=600)._queue("default")
     queue.create_group()
-    suspect, condemned = queue.read(bench.client, count=2, block_s=1)
+    suspect, condemned = queue.read(Exchange(bench.client), count=2, block_s=1)
     assert queue.mark_alone(condemned.id)
     assert queue.disown([condemned.id]) == 2
 
@@ -1160,7 +1161,7 @@ def test_what_has_killed_three_processes_is_a_dead_letter_although_that_could_no
     bench.client.xadd(bench.keys.stream, {"m": bench.recorder(broker).message("condemned").encode(), "c": 2})
     queue = bench.broker(lease_s=600)._queue("default")
     queue.create_group()
-    [condemned] = queue.read(bench.client, count=1, block_s=1)
+    [condemned] = queue.read(Exchange(bench.client), count=1, block_s=1)
     assert queue.mark_alone(condemned.id)
     assert queue.disown([condemned.id]) == 1
     first = bench.consumer(broker, timeout_ms=200)
@@ -1184,7 +1185,7 @@ def test_a_dead_letter_that_a_process_died_before_writing_is_written_by_the_next
     bench.client.xadd(bench.keys.stream, {"m": bench.recorder(broker).message("condemned").encode(), "c": 2})
     queue, second = (bench.broker(lease_s=600)._queue("default") for _ in range(2))
     queue.create_group()
-    [condemned] = queue.read(bench.client, count=1, block_s=1)
+    [condemned] = queue.read(Exchange(bench.client), count=1, block_s=1)
     assert queue.mark_alone(condemned.id)
     assert queue.disown([condemned.id]) == 1
     [taken] = second.claim(count=1, idle_s=1, orphans_only=True)
@@ -1205,7 +1206,7 @@ def test_what_has_killed_three_processes_is_a_dead_letter_although_a_suspect_of_
     bench.client.xadd(bench.keys.stream, {"m": record.message("condemned").encode(), "c": 2})
     queue = bench.broker(lease_s=600)._queue("default")
     queue.create_group()
-    [condemned] = queue.read(bench.client, count=1, block_s=1)
+    [condemned] = queue.read(Exchange(bench.client), count=1, block_s=1)
     assert queue.mark_alone(condemned.id)
     assert queue.disown([condemned.id]) == 1
     consumer = bench.consumer(broker, timeout_ms=200)

@@ -59,8 +59,8 @@ class Keeper(threading.Thread):
     A lease runs on the server's clock and is renewed every third of its life. Delayed messages are moved when they
     are due: by the server's clock too, a few milliseconds late; this thread only asks at the right moment.
 
-    ``pulse`` is called in each round, at least every third of a lease, whether or not the server answers: it tells
-    whoever watches this process that the interpreter runs.
+    ``pulse`` is called in each round and before each queue, at least every third of a lease, or after each time-out of
+    a silent server: it tells whoever watches this process that the interpreter runs.
     """
 
     def __init__(self, *, lease_s: float, pulse: Callable[[], None] | None = None) -> None:
@@ -98,8 +98,7 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         """Do what is due, and wait for what comes next."""
         while True:
-            if self._pulse is not None:
-                self._pulse()
+            self._beat()
             with self._changed:
                 if self._stopped:
                     return
@@ -111,7 +110,12 @@ class Keeper(threading.Thread):
                     continue
                 due = [each for each in self._watched.values() if each.next_s() <= now_s]
             for watched in due:
+                self._beat()  # a silent server takes its full time with each queue
                 self._keep(watched)
+
+    def _beat(self) -> None:
+        if self._pulse is not None:
+            self._pulse()
 
     def _keep(self, watched: _Watched) -> None:
         now_s = time.monotonic()

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import dramatiq
 import redis
@@ -14,6 +14,7 @@ from dramatiq.errors import ConnectionClosed
 
 from weighbridge.events import emit
 from weighbridge.lanes.queue.dead_letters import letter_for
+from weighbridge.lanes.queue.exchange import Exchange
 from weighbridge.lanes.queue.keeper import LEASE_LOST, Keeper
 from weighbridge.lanes.queue.leases import Leases
 from weighbridge.lanes.queue.patient_client import PatientClient
@@ -56,6 +57,7 @@ class StreamConsumer(dramatiq.Consumer):
         self._keeper = keeper
         self._solo = solo
         self._reader = reader
+        self._reading = Exchange(reader.client)
         self._triage = triage
         self._prefetch = prefetch
         self._lease_s = lease_s
@@ -93,14 +95,15 @@ class StreamConsumer(dramatiq.Consumer):
         self._fetched.clear()
         self._aside.clear()
         try:
-            if not self._broken:
+            if self._broken:  # the next consumer recovers them, or another worker takes them over
+                self._leases.release(fetched)
+            else:
                 self._give_back(fetched)
                 self._queue.retire(self._queue.consumer)
         except redis.RedisError as error:
             raise self._translated(error) from error
         finally:
-            # What was not given back the next consumer recovers, or another worker takes over: no lease may be kept.
-            self._leases.release(fetched)
+            self._reading.let_go()
             self._reader.close()
 
     def _translated(self, error: redis.RedisError) -> ConnectionClosed:
@@ -142,7 +145,7 @@ class StreamConsumer(dramatiq.Consumer):
                 return
             until_claim_s = max(0.0, self._claim_at_s - time.monotonic())
             asked_s = time.monotonic()
-            entries = self._queue.read(self._reader.client, count=room, block_s=min(within_s, until_claim_s))
+            entries = self._queue.read(self._reading, count=room, block_s=min(within_s, until_claim_s))
             self._keep([entry for entry in entries if entry.id not in self._leases], at_s=asked_s)
         except redis.ResponseError as error:
             if not is_group_missing(error):
@@ -259,15 +262,12 @@ class StreamConsumer(dramatiq.Consumer):
 
     def _bury(self, entry_id: str, letter: Letter) -> None:
         if self._end(entry_id, letter=letter):
-            emit(
-                logger,
-                DEAD_LETTER,
-                level=logging.ERROR,
-                queue=self._queue.name,
-                task=letter.fields.get("task"),
-                call_id=letter.id,
-                reason=letter.fields["reason"],
-            )
+            said: dict[str, Any] = {
+                "task": letter.fields.get("task"),
+                "call_id": letter.id,
+                "reason": letter.fields["reason"],
+            }
+            emit(logger, DEAD_LETTER, level=logging.ERROR, queue=self._queue.name, **said)
 
     def _end(self, entry_id: str, *, letter: Letter | None) -> bool:
         """Settle an entry on the server, then here. What follows is written only if this worker still has it."""

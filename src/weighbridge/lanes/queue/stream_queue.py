@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import redis
 
-from weighbridge.lanes.queue.exchange import exchange, run_script
+from weighbridge.lanes.queue.exchange import Exchange
 from weighbridge.lanes.queue.keys import (
     CRASHES_TTL_S,
     GROUP,
@@ -62,6 +62,7 @@ class StreamQueue:
         self.name = keys.queue
         self.consumer = consumer
         self._client = client
+        self._exchange = Exchange(client)
         self._scripts = scripts
         self._set_keys = [keys.stream, keys.delayed, keys.wake]
         self._end_keys = [keys.stream, keys.crashes]
@@ -75,11 +76,11 @@ class StreamQueue:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
-    def read(self, reader: redis.Redis, *, count: int, block_s: float) -> list[Entry]:
+    def read(self, reader: Exchange, *, count: int, block_s: float) -> list[Entry]:
         """New entries, at most ``count``; waits for one for ``block_s`` seconds (the server rounds up by 0.1 s)."""
         block_ms = max(1, int(block_s * 1000))
         words = ("GROUP", GROUP, self.consumer, "COUNT", count, "BLOCK", block_ms, "STREAMS", self.keys.stream, ">")
-        return _entries_of(exchange(reader, "XREADGROUP", *words))
+        return _entries_of(reader.send("XREADGROUP", *words))
 
     def unfinished(self) -> list[Entry]:
         """All entries that this consumer holds by the server's account. Renews their leases."""
@@ -140,7 +141,7 @@ class StreamQueue:
         something would follow is left to whoever holds it, and one from which nothing does is taken away from them.
         """
         if letter is None and not follow_ups:
-            return bool(run_script(self._scripts.end, self._end_keys, (GROUP, self.consumer, entry_id)))
+            return bool(self._exchange.run(self._scripts.end, self._end_keys, (GROUP, self.consumer, entry_id)))
         keys = [*self._set_keys, self.keys.crashes]
         args: list[str | bytes | int] = [GROUP, self.consumer, entry_id, int(MARKER_TTL_S * 1000), len(follow_ups)]
         for number, write in enumerate(follow_ups):
