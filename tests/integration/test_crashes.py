@@ -326,6 +326,32 @@ def test_what_is_given_back_at_sigterm_counts_as_no_crash(shop: Shop) -> None:
     shop.wait(lambda: shop.journal()["slow 1"] == 2 and shop.journal()["quick 1"] == 1)
 
 
+def test_a_process_that_gets_no_thread_for_its_calls_ends_and_another_takes_its_place(shop: Shop) -> None:
+    with (shop.folder / "crashing.py").open("a", encoding="utf-8") as module:
+        module.write(
+            """
+import dramatiq.worker
+
+
+def start(self):
+    if not Path("tried").exists():
+        Path("tried").touch()
+        raise RuntimeError("can't start new thread")
+    super(dramatiq.worker.WorkerThread, self).start()
+
+
+dramatiq.worker.WorkerThread.start = start
+"""
+        )
+
+    shop.start()
+
+    assert len(shop.events("worker.died")) == 1
+    assert "RuntimeError: can't start new thread" in "".join(shop.lines)
+    shop.send("quick", 1)
+    shop.wait(lambda: shop.journal()["quick 1"] == 1)
+
+
 def test_an_idle_worker_process_costs_the_server_two_commands_a_second(
     tmp_path: Path, own_server: EmbeddedServer
 ) -> None:

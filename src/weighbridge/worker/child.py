@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import selectors
 import signal
 import socket
@@ -231,7 +232,14 @@ def main() -> int:
     options = ChildOptions.from_json(options_json)
     table = RunningTable.attach(int(table_fd), slots=options.threads)
     with Channel(socket.socket(fileno=int(channel_fd))) as channel:
-        return run(options, channel, table)
+        try:
+            return run(options, channel, table)
+        except Exception:  # noqa: BLE001  # a thread that cannot be started, above all
+            # The event loop's thread would keep this process alive for ever, and its consumers would go on fetching
+            # calls that nobody runs. The supervisor offers again what they have fetched, and starts another process.
+            sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
+            os._exit(ExitCode.CUT_OFF)
 
 
 if __name__ == "__main__":
