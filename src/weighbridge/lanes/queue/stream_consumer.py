@@ -70,7 +70,7 @@ class StreamConsumer(dramatiq.Consumer):
         self._claim_orphans_at_s = 0.0
 
     def __next__(self) -> dramatiq.MessageProxy | None:
-        """The next message, or ``None`` if none came within the time-out or no more may be held."""
+        """The next message; ``None`` if none came within the time-out, at the latest, or no more may be held."""
         try:
             return self._next(time.monotonic() + self._reader.block_s)
         except redis.RedisError as error:
@@ -132,25 +132,27 @@ class StreamConsumer(dramatiq.Consumer):
                 return None
             left_s = deadline_s - time.monotonic()
             room = self._leases.wait_for_room(self._prefetch, timeout_s=left_s)
-            if room:
-                self._fetch(room, within_s=left_s)
+            if room and not self._fetch(room, within_s=left_s):
+                return None  # not another read for what is left: each look for dead workers would cost one more
 
-    def _fetch(self, room: int, *, within_s: float) -> None:
-        """Fill up with entries of dead workers, and with new ones; waits for those."""
+    def _fetch(self, room: int, *, within_s: float) -> bool:
+        """Fill up with entries of dead workers, and with new ones; waits for those. ``False``: in vain."""
         try:
             if not self._recovered:
                 self._recover()
             self._claim(room)
             if self._fetched:
-                return
+                return True
             until_claim_s = max(0.0, self._claim_at_s - time.monotonic())
             asked_s = time.monotonic()
             entries = self._queue.read(self._reading, count=room, block_s=min(within_s, until_claim_s))
             self._keep([entry for entry in entries if entry.id not in self._leases], at_s=asked_s)
+            return bool(entries)
         except redis.ResponseError as error:
             if not is_group_missing(error):
                 raise
             self._queue.create_group()
+            return True
 
     def _recover(self) -> None:
         """What the server says this process holds and it does not: the reply that brought it was lost.
@@ -216,15 +218,9 @@ class StreamConsumer(dramatiq.Consumer):
             case Postponed(message=message, write=write):
                 self._leases.add_follow_up(message, write, message_id=message.message_id)
                 if self._end(entry.id, letter=None) and found.first:
-                    emit(
-                        logger,
-                        UNKNOWN_TASK,
-                        level=logging.WARNING,
-                        queue=self._queue.name,
-                        task=message.actor_name,
-                        call_id=message.message_id,
-                        waits_s=PATIENCE_MS // 1000,
-                    )
+                    name, call_id, waits_s = message.actor_name, message.message_id, PATIENCE_MS // 1000
+                    data: dict[str, Any] = {"queue": self._queue.name, "task": name, "call_id": call_id}
+                    emit(logger, UNKNOWN_TASK, level=logging.WARNING, **data, waits_s=waits_s)
             case Letter():
                 self._bury(entry.id, found)
             case _ as never:
