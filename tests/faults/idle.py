@@ -60,5 +60,6 @@ FAULTS: Final = (
         title="no fault: a worker waits, and gets one call",
         promise="it starts within 3 ms (median; p99 10 ms); waiting costs at most 2 commands a second",
         act=pick_up,
+        direct=True,
     ),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +42,16 @@ def shown(fault: Fault, results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+@contextmanager
+def _rigs(directory: Path, *, scale: Scale, direct: bool = False) -> Iterator[list[Rig]]:
+    """Both sides, running."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(Rig(side(), directory / side.module, lease_s=LEASE_S[scale], direct=direct))
+            for side in (Ours, Stock)
+        ]
+
+
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
@@ -58,11 +68,12 @@ def main() -> int:
     held = True
     with ExitStack() as stack:
         directory = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
-        rigs = [
-            stack.enter_context(Rig(side(), directory / side.module, lease_s=LEASE_S[scale])) for side in (Ours, Stock)
-        ]
+        rigs = stack.enter_context(_rigs(directory, scale=scale))
         for fault in chosen:
-            ours, *stock = results = side_by_side(fault, rigs, scale=scale, seed=options.seed)
+            direct = fault.direct and options.long
+            with ExitStack() as own:
+                used = own.enter_context(_rigs(directory / fault.name, scale=scale, direct=True)) if direct else rigs
+                ours, *stock = results = side_by_side(fault, used, scale=scale, seed=options.seed)
             print(shown(fault, results), flush=True)
             if options.write:
                 measured.store(fault.name, measured.results_of(rigs, results, name=fault.name, seed=options.seed))

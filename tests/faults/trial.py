@@ -49,7 +49,8 @@ class Result:
 class Fault:
     """A fault: ``act`` brings it about in a trial. ``promise`` is what must hold, in a few words.
 
-    ``compared``: the scales in which plain Dramatiq runs too, and must break, or the fault proves nothing.
+    ``compared``: the scales in which plain Dramatiq runs too, and must break, or the fault proves nothing. ``direct``:
+    times are measured that proxies would lengthen, so in the long form both sides reach the server without them.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Fault:
     promise: str
     act: Callable[[Trial], None]
     compared: frozenset[Scale] = frozenset(Scale)
+    direct: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

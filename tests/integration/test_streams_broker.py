@@ -134,7 +134,9 @@ def own_bench(own_server: EmbeddedServer) -> Iterator[Bench]:
 
 
 def fetched(consumer: StreamConsumer) -> StreamMessage:
-    message = next(consumer) or next(consumer)  # a look for dead workers ends the first wait
+    deadline_s = time.monotonic() + 10
+    while (message := next(consumer)) is None:  # a look for dead workers ends a wait
+        assert time.monotonic() < deadline_s
     assert isinstance(message, StreamMessage)
     return message
 
