@@ -57,7 +57,7 @@ def _commands(trial: Trial) -> int:
 FAULTS: Final = (
     Fault(
         name="idle-pick-up",
-        title="no fault: a worker waits, and gets one call",
+        title="no fault: a worker waits, and gets one call (no proxies, `appendfsync everysec`)",
         promise="it starts within 3 ms (median; p99 10 ms); waiting costs at most 2 commands a second",
         act=pick_up,
         direct=True,

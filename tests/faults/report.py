@@ -44,10 +44,13 @@ def shown(fault: Fault, results: Sequence[Result]) -> str:
 
 @contextmanager
 def _rigs(directory: Path, *, scale: Scale, direct: bool = False) -> Iterator[list[Rig]]:
-    """Both sides, running."""
+    """Both sides, running; ``direct``: without proxies, and with the server's own default of one fsync a second."""
+    fsync = "everysec" if direct else "always"
     with ExitStack() as stack:
         yield [
-            stack.enter_context(Rig(side(), directory / side.module, lease_s=LEASE_S[scale], direct=direct))
+            stack.enter_context(
+                Rig(side(), directory / side.module, lease_s=LEASE_S[scale], fsync=fsync, direct=direct)
+            )
             for side in (Ours, Stock)
         ]
 

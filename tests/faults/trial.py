@@ -50,7 +50,8 @@ class Fault:
     """A fault: ``act`` brings it about in a trial. ``promise`` is what must hold, in a few words.
 
     ``compared``: the scales in which plain Dramatiq runs too, and must break, or the fault proves nothing. ``direct``:
-    times are measured that proxies would lengthen, so in the long form both sides reach the server without them.
+    times are measured that proxies would lengthen, so in the long form both sides reach the server without them, and
+    it writes its file to disk once a second, as it does by default, not before each reply.
     """
 
     name: str
