@@ -65,7 +65,7 @@ class Proxy:
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
-        self._accepting: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self.flowing = asyncio.Event()
 
@@ -128,25 +128,28 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT_S)
 
     async def _listen(self) -> None:
-        # No server of asyncio's: one that is closed drops the connections that it has just taken, open.
+        # No server of asyncio's and no task that accepts: closed, it drops a connection that it has just taken.
         listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
         listener.setblocking(False)
         self.port = int(listener.getsockname()[1])
-        self._accepting = asyncio.create_task(self._accept(listener))
+        self._listener = listener
+        self._loop.add_reader(listener, self._take, listener)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while True:
-                connection, _ = await self._loop.sock_accept(listener)
-                task = asyncio.create_task(self._serve(connection))
-                self._serving.add(task)
-                task.add_done_callback(self._serving.discard)
+    def _take(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # it has gone again
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(self._serve(connection))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _refuse(self) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
-            self._accepting = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         await self._reset()
 
     async def _reset(self) -> None:
