@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,10 @@ class Rig:
 
         def alive() -> int:
             text = worker.text()
-            return text.count(ready) - text.count("worker.died")
+            # A process that a call ends at once dies before it has said that it is ready: each counts by itself.
+            died = set(re.findall(r"worker\.died .*?\bpid=(\d+)", text))
+            came = re.findall(r"worker\.ready .*?\bpid=(\d+)", text)
+            return len(set(came) - died) if isinstance(self.side, Ours) else text.count(ready)
 
         wait_until(lambda: alive() >= worker.processes, what=f"{ready} in {worker.log}")
 
