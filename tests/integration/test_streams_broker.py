@@ -1030,8 +1030,8 @@ def test_crashes_are_kept_when_a_suspect_is_given_back_and_end_with_its_success(
     assert not bench.client.exists(bench.keys.crashes)
 
 
-def test_nothing_else_is_handed_out_while_a_suspect_runs_alone(bench: Bench) -> None:
-    broker = bench.broker(lease_s=600)
+def before_a_suspect(bench: Bench, broker: StreamsBroker) -> tuple[StreamConsumer, StreamMessage]:
+    """A consumer, and the message that it has handed out; a suspect waits for its end, and one more behind that."""
     record = bench.recorder(broker)
     consumer = bench.consumer(broker, prefetch=3, timeout_ms=200)
     assert next(consumer) is None
@@ -1039,6 +1039,11 @@ def test_nothing_else_is_handed_out_while_a_suspect_runs_alone(bench: Bench) -> 
     before = fetched(consumer)
     bench.client.xadd(bench.keys.stream, {"m": record.message("suspect").encode(), "c": 2})
     record.send("after")
+    return consumer, before
+
+
+def test_nothing_else_is_handed_out_while_a_suspect_runs_alone(bench: Bench) -> None:
+    consumer, before = before_a_suspect(bench, bench.broker(lease_s=600))
 
     assert next(consumer) is None
     consumer.ack(before)
@@ -1051,13 +1056,7 @@ def test_nothing_else_is_handed_out_while_a_suspect_runs_alone(bench: Bench) -> 
 
 def test_what_could_not_be_given_back_while_a_suspect_waits_is_handed_out_by_the_next_consumer(bench: Bench) -> None:
     broker = bench.broker(lease_s=600)
-    record = bench.recorder(broker)
-    consumer = bench.consumer(broker, prefetch=3, timeout_ms=200)
-    assert next(consumer) is None
-    record.send("before")
-    before = fetched(consumer)
-    bench.client.xadd(bench.keys.stream, {"m": record.message("suspect").encode(), "c": 2})
-    record.send("after")
+    consumer, before = before_a_suspect(bench, broker)
     bench.client.set(bench.keys.crashes, "of another type, so giving back is refused")
     with pytest.raises(ConnectionClosed):
         next(consumer)

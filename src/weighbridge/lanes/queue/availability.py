@@ -117,5 +117,5 @@ class Availability:
         if self.refuses and not was:
             emit(logger, BROKER_LOST, level=logging.ERROR, breaker=breaker.state, problem=self._problem)
         elif was and not self.refuses:
-            # As loud as the loss nearly: with the level that Python shows by itself, an alarm that never ends.
+            # A warning, though the news is good: where only warnings are shown, the alarm would never end.
             emit(logger, BROKER_BACK, level=logging.WARNING, breaker=breaker.state, broker=self._broker)

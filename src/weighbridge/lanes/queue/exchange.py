@@ -39,14 +39,11 @@ class Exchange:
         try:
             connection.send_command(*words)
             reply = self._client.parse_response(connection, words[0])
-        except redis.ResponseError:  # a whole reply; of the server's state, perhaps, so the pool looks at all of them
+        except BaseException as error:
+            if not isinstance(error, redis.ResponseError):  # no whole reply: what is left must not meet another command
+                connection.disconnect()
             self._client.connection_pool.release(connection)
-            self.let_go()
-            raise
-        except BaseException:  # also one of another thread's: the reply must not meet the next command
-            connection.disconnect()
-            self._client.connection_pool.release(connection)
-            self.let_go()
+            self.let_go()  # perhaps the server is another one by now, and the pool looks
             raise
         self._kept.append((time.monotonic(), connection))
         return reply

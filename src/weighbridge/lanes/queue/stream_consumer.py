@@ -218,9 +218,7 @@ class StreamConsumer(dramatiq.Consumer):
             case Postponed(message=message, write=write):
                 self._leases.add_follow_up(message, write, message_id=message.message_id)
                 if self._end(entry.id, letter=None) and found.first:
-                    name, call_id, waits_s = message.actor_name, message.message_id, PATIENCE_MS // 1000
-                    data: dict[str, Any] = {"queue": self._queue.name, "task": name, "call_id": call_id}
-                    emit(logger, UNKNOWN_TASK, level=logging.WARNING, **data, waits_s=waits_s)
+                    self._warn(UNKNOWN_TASK, message, waits_s=PATIENCE_MS // 1000)
             case Letter():
                 self._bury(entry.id, found)
             case _ as never:
@@ -232,15 +230,7 @@ class StreamConsumer(dramatiq.Consumer):
             if not self._queue.mark_alone(entry.id):
                 self._leases.release([entry.id])
                 return None
-            emit(
-                logger,
-                RUNS_ALONE,
-                level=logging.WARNING,
-                queue=self._queue.name,
-                task=message.actor_name,
-                call_id=message.message_id,
-                crashes=entry.crashes,
-            )
+            self._warn(RUNS_ALONE, message, crashes=entry.crashes)
         self._leases.name(entry.id, message_id=message.message_id)
         return message
 
@@ -258,12 +248,15 @@ class StreamConsumer(dramatiq.Consumer):
 
     def _bury(self, entry_id: str, letter: Letter) -> None:
         if self._end(entry_id, letter=letter):
-            said: dict[str, Any] = {
-                "task": letter.fields.get("task"),
-                "call_id": letter.id,
-                "reason": letter.fields["reason"],
-            }
-            emit(logger, DEAD_LETTER, level=logging.ERROR, queue=self._queue.name, **said)
+            emit(
+                logger,
+                DEAD_LETTER,
+                level=logging.ERROR,
+                queue=self._queue.name,
+                task=letter.fields.get("task"),
+                call_id=letter.id,
+                reason=letter.fields["reason"],
+            )
 
     def _end(self, entry_id: str, *, letter: Letter | None) -> bool:
         """Settle an entry on the server, then here. What follows is written only if this worker still has it."""
@@ -282,6 +275,17 @@ class StreamConsumer(dramatiq.Consumer):
         if not (done or repeated):  # what was sent before may have been done, and its answer lost
             emit(logger, LEASE_LOST, level=logging.WARNING, queue=self._queue.name, entry=entry_id, when="settled")
         return done
+
+    def _warn(self, event: str, message: StreamMessage, **more: Any) -> None:
+        emit(
+            logger,
+            event,
+            level=logging.WARNING,
+            queue=self._queue.name,
+            task=message.actor_name,
+            call_id=message.message_id,
+            **more,
+        )
 
     def _give_back(self, entry_ids: list[str]) -> None:
         if not entry_ids:
