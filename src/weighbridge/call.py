@@ -115,7 +115,8 @@ class Ticket:
 class Call:
     """One ``add_task``, weighed and decided, on its way to its lane.
 
-    ``added_at_s`` is on the clock of its chooser; ``payload`` holds the encoded arguments of a call that is queued.
+    ``added_at_s`` is on the clock of its chooser; ``payload`` holds the encoded arguments of a call that is queued;
+    ``attempts`` says how often it has run before it was handed over to the queue.
 
     What may hold argument values stays out of ``repr``.
 
@@ -136,3 +137,4 @@ class Call:
     weight: Final[float] = 0.0
     options: Final[CallOptions] = CallOptions()
     payload: Final[Payload | None] = field(default=None, repr=False)
+    attempts: Final[int] = 0

@@ -116,9 +116,11 @@ class Chooser:
         kwargs: Mapping[str, Any] | None = None,
         *,
         options: CallOptions = _NO_OPTIONS,
+        ahead: int = 0,
     ) -> Call:
         """Make a call: weigh it and choose its lane; encode its arguments if that is the queue. On any thread.
 
+        :param ahead: Calls of the same request that are to stay, and wait before this one.
         :raises DeclarationError: if the function's declaration cannot be obeyed as given.
         :raises WeightError: if its weight function fails.
         :raises ConstraintError: if an option asks for a lane that its constraint forbids.
@@ -136,7 +138,7 @@ class Chooser:
         weight = options.weight
         if weight is None:
             weight = spec.weigh(args, kwargs) if spec is not None else 0.0
-        decision, payload = self._decide(target, weight, args, kwargs, options)
+        decision, payload = self._decide(target, weight, args, kwargs, options, ahead)
         call_id = self._new_id()
         if decision.lane is Lane.QUEUE:
             if self._queue is None:
@@ -173,7 +175,7 @@ class Chooser:
         """The decision that :meth:`choose` would obey now; nothing is accepted, and no queue is needed."""
         target = self._target(func)
         weight = target.spec.weigh(args, kwargs) if target.spec is not None else 0.0
-        return self._decide(target, weight, args, kwargs, _NO_OPTIONS)[0]
+        return self._decide(target, weight, args, kwargs, _NO_OPTIONS, 0)[0]
 
     def constraint(self, spec: TaskSpec) -> Constraint | None:
         """The constraint of a declared task.
@@ -197,7 +199,13 @@ class Chooser:
         return target
 
     def _decide(
-        self, target: Target, weight: float, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: CallOptions
+        self,
+        target: Target,
+        weight: float,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: CallOptions,
+        ahead: int,
     ) -> tuple[Decision, Payload | None]:
         constraint = target.constraint
         if options.delay_s is not None:
@@ -214,10 +222,16 @@ class Chooser:
         if appointed is None:
             return _NO_DISPATCHER, None
         assert target.spec is not None  # an undeclared function has a constraint
-        return self._ask(appointed, target.spec, weight, args, kwargs)
+        return self._ask(appointed, target.spec, weight, args, kwargs, ahead)
 
     def _ask(
-        self, appointed: _Appointed, spec: TaskSpec, weight: float, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        appointed: _Appointed,
+        spec: TaskSpec,
+        weight: float,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        ahead: int,
     ) -> tuple[Decision, Payload | None]:
         payload, payload_bytes = self._payload(spec, args, kwargs) if appointed.reads_payload else (None, None)
         readings = self._readings
@@ -229,7 +243,9 @@ class Chooser:
             priority=spec.priority,
             tags=spec.tags,
             is_async=spec.is_async,
-            in_process=readings.in_process() if readings and appointed.reads_in_process else _UNREAD_IN_PROCESS,
+            in_process=readings.in_process(ahead=ahead)
+            if readings and appointed.reads_in_process
+            else _UNREAD_IN_PROCESS,
             loop=readings.loop() if readings and appointed.reads_loop else _UNREAD_LOOP,
             broker=readings.broker(spec.queue) if readings and appointed.reads_broker else _UNREAD_BROKER,
         )

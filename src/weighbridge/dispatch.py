@@ -58,30 +58,28 @@ class Dispatch:
         self.token = token
         self._thread = threading.get_ident()
         #: As the lane's method of this name: start accepted calls as one chain.
-        self.hand_over = in_process.hand_over
-
-    def accept(self, staying: Sequence[Call]) -> None:
-        """Take room in process for calls that stay, of a request that queues none.
-
-        :raises LaneFullError: if there is none.
-        """
-        self.in_process.reserve(staying)
+        self.start = in_process.start
+        #: As the lane's :meth:`~InProcessLane.reserve_now`: room for the calls of a request that queues none.
+        self.accept_now = in_process.reserve_now
 
     async def commit(self, queued: Sequence[Call], staying: Sequence[Call]) -> Sequence[Call]:
         """Accept a request's calls, all or none: room in process for those that stay, the broker for the queued.
 
-        Not cancellable while the broker is asked.
+        Not cancellable: ``admission_timeout_s`` bounds the wait for room, ``enqueue_timeout_s`` that for the broker.
 
         :returns: those of ``queued`` that ``run_here`` keeps in process: none, or if the broker did not take them all.
         :raises LaneFullError: if a lane has no room; nothing was enqueued.
+        :raises DrainingError: if the lane in process takes no more calls; nothing was enqueued.
         :raises EnqueueError: if the broker did not take the queued calls, or may not have.
         """
-        self.in_process.reserve(staying)
+        await self.in_process.reserve(staying)
+        if not queued:
+            return ()
         assert self.queue is not None  # or no call would have been queued
         try:
             await self.queue.commit(queued)
         except UnavailableError as error:
-            return self._keep_here(queued, error, staying)
+            return await self._keep_here(queued, error, staying)
         except BaseException:
             self.in_process.release(staying)
             raise
@@ -121,12 +119,14 @@ class Dispatch:
                 remedy="open one on each loop, or use `with dispatcher.tasks()` on a thread of this one",
             )
 
-    def _keep_here(self, queued: Sequence[Call], error: UnavailableError, staying: Sequence[Call]) -> Sequence[Call]:
+    async def _keep_here(
+        self, queued: Sequence[Call], error: UnavailableError, staying: Sequence[Call]
+    ) -> Sequence[Call]:
         """The queued calls, if they certainly are not in the queue and each may then run here; else ``error``."""
         try:
             if not _may_run_here(queued, error):
                 raise error
-            self.in_process.reserve(queued)
+            await self.in_process.reserve(queued)
         except UnavailableError:
             self.in_process.release(staying)
             raise

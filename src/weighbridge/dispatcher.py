@@ -19,12 +19,12 @@ from fastapi import Depends
 from weighbridge.background.injection import STATE, provider_of
 from weighbridge.background.outside import OutsideTasks
 from weighbridge.chooser import Chooser
-from weighbridge.connection import connected, open_queue, report_unreachable
 from weighbridge.decision import Decision, Lane
 from weighbridge.dispatch import Dispatch, publish, withdraw
 from weighbridge.errors import DispatcherError, NotOpenError
-from weighbridge.lanes.in_process import InProcessLane
+from weighbridge.lanes.in_process import CallFailure, InProcessCounts, InProcessLane, OnError
 from weighbridge.lanes.starter import open_starter
+from weighbridge.opening import connected, open_in_process, open_queue, report_unreachable
 from weighbridge.outlook import check_tasks, lanes_of
 from weighbridge.policy import Policy, load_policy, reads_of
 from weighbridge.readings import LiveReadings
@@ -54,11 +54,14 @@ class Dispatcher:
     :param worker_lifespan: Called once in each worker process (never in the app's): gives a context manager, sync or
         async, that is entered before the first call is fetched and left when the last one has ended. An async one runs
         on the event loop of async tasks. An error at entering ends the worker with exit code 2.
+    :param on_error: Called as ``on_error(error, call)`` for each in-process call that failed for good, on the event
+        loop, which it may not block; if it is async, it is awaited. What it raises is logged. With
+        ``on_failure="stop"``, which lets errors out, it is not called.
     :param settings: Ready-made settings. Default: from the environment and pyproject.toml.
     :param arguments: Single settings (see :class:`Settings`); they win over all other sources.
     :raises SettingsError: if a setting is unknown or has a value that it cannot have.
     :raises PolicyError: if the policy cannot be used.
-    :raises DispatcherError: if ``worker_lifespan`` cannot be called.
+    :raises DispatcherError: if ``worker_lifespan`` or ``on_error`` cannot be called.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Dispatcher:
         policy: str | os.PathLike[str] | Policy | None = None,
         broker: dramatiq.Broker | None = None,
         worker_lifespan: WorkerLifespan | None = None,
+        on_error: OnError | None = None,
         settings: Settings | None = None,
         **arguments: Unpack[SettingsArguments],
     ) -> None:
@@ -79,15 +83,17 @@ class Dispatcher:
             settings = settings.with_changes(**changes)
         self.settings: Final = settings
         self._broker = broker
-        if worker_lifespan is not None and not callable(worker_lifespan):
-            raise DispatcherError(
-                problem=f"worker_lifespan is a {type(worker_lifespan).__name__}, which cannot be called",
-                remedy="pass the function itself, one with @contextmanager or @asynccontextmanager",
-            )
+        _refuse_uncallable(
+            worker_lifespan=(worker_lifespan, "one with @contextmanager or @asynccontextmanager"),
+            on_error=(on_error, "one that takes the error and the call"),
+        )
         self.worker_lifespan: Final = worker_lifespan
+        self._on_error = on_error
         self._policy = load_policy(settings.policy if policy is None else policy)
         self._dispatch: Dispatch | None = None
         self._readings: LiveReadings | None = None
+        #: The lane of the last opening, which can be asked for its counts after it was closed.
+        self._in_process: InProcessLane | None = None
         self._stack: AsyncExitStack | None = None
         self._in_worker: WorkerDispatch | None = None
 
@@ -108,7 +114,9 @@ class Dispatcher:
             self._stack = stack  # a second opening meanwhile is refused
             stack.callback(self._forget)
             queue = await open_queue(self.settings, broker=self._broker, registry=registry, stack=stack)
-            in_process = await self._open_in_process(stack)
+            in_process = self._in_process = await open_in_process(
+                self.settings, queue=queue, registry=registry, on_error=self._on_error, stack=stack
+            )
             token = anyio.lowlevel.current_token()
             readings = LiveReadings(
                 in_process=in_process,
@@ -160,16 +168,6 @@ class Dispatcher:
         async with self:
             yield {STATE: self}
 
-    async def _open_in_process(self, stack: AsyncExitStack) -> InProcessLane:
-        lane = InProcessLane(
-            threads=self.settings.in_process_threads,
-            running_limit=self.settings.in_process_running,
-            waiting_limit=self.settings.in_process_waiting,
-            drain_timeout_s=self.settings.drain_timeout_s,
-            clock=time.monotonic,
-        )
-        return await stack.enter_async_context(lane)
-
     # -- in the app -----------------------------------------------------------------------------------------
 
     @property
@@ -208,6 +206,16 @@ class Dispatcher:
         :raises NotOpenError: if the dispatcher is not open.
         """
         await self._opened().in_process.join()
+
+    @property
+    def in_process_counts(self) -> InProcessCounts:
+        """What became of the in-process calls since the dispatcher was opened last. On any thread."""
+        return self._in_process.counts() if self._in_process is not None else InProcessCounts()
+
+    @property
+    def in_process_failures(self) -> tuple[CallFailure, ...]:
+        """The in-process calls that failed last, 100 at most, the latest at the end. On any thread."""
+        return self._in_process.failures() if self._in_process is not None else ()
 
     def _opened(self) -> Dispatch:
         if self._dispatch is None:
@@ -264,3 +272,12 @@ class Dispatcher:
         broker = connected(self.settings) if self._broker is None else self._broker
         self._in_worker = WorkerDispatch.over(broker, registry=registry, policy=self._policy, settings=self.settings)
         return broker
+
+
+def _refuse_uncallable(**given: tuple[object, str]) -> None:
+    for name, (value, needed) in given.items():
+        if value is not None and not callable(value):
+            raise DispatcherError(
+                problem=f"{name} is a {type(value).__name__}, which cannot be called",
+                remedy=f"pass the function itself, {needed}",
+            )

@@ -3,39 +3,10 @@
 from __future__ import annotations
 
 import copyreg
-import unicodedata
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-#: The widest line that an excerpt shows, in characters.
-EXCERPT_WIDTH: Final = 100
-
-
-def marked(text: str, *, offset: int, length: int = 1) -> str:
-    """The line of ``text`` at ``offset`` with carets under ``length`` characters; a long line is cut.
-
-    ``offset`` counts characters from 0. A place that goes on in the next line is marked up to the end of its
-    first. A tab is shown as one space and what cannot be printed as U+FFFD, so that the carets stand right.
-    """
-    start = text.rfind("\n", 0, offset) + 1
-    line = "".join(
-        char if char.isprintable() else " " if char.isspace() else "\ufffd"
-        for char in text[start:].partition("\n")[0].rstrip()
-    )
-    column = min(offset - start, len(line))
-    indent = len(line) - len(line.lstrip())
-    first = max(min(indent, column), column - EXCERPT_WIDTH // 2)
-    last = first + EXCERPT_WIDTH
-    before = ("…" if first > indent else "") + line[first:column]
-    after = line[column:last] + ("…" if last < len(line) else "")
-    carets = max(1, _columns(line[column : min(column + length, last)]))
-    return f"    {before}{after}\n    {' ' * _columns(before)}{'^' * carets}"
-
-
-def _columns(text: str) -> int:
-    """How many columns a terminal gives to ``text``."""
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
+from weighbridge.excerpt import marked
 
 
 class WeighbridgeError(Exception):
@@ -242,6 +213,22 @@ class EnqueueError(UnavailableError):
 
 class LaneFullError(UnavailableError):
     """A lane holds as many waiting calls as its bound allows."""
+
+
+class DrainingError(UnavailableError):
+    """The service shuts down, and its lane in process takes no more calls: another instance may."""
+
+
+class TimeLimitError(WeighbridgeError, TimeoutError):
+    """An async task ran longer in process than its ``time_limit_s``, and was cancelled where it waited.
+
+    ``limit_s`` is in seconds; the cause is the cancellation, whose traceback says where.
+    """
+
+    def __init__(self, *, task: str, limit_s: float) -> None:
+        self.task = task
+        self.limit_s = limit_s
+        super().__init__(f"task {task!r} ran longer than its time_limit_s={limit_s}; raise it, or let it do less")
 
 
 class BrokerError(WeighbridgeError, RuntimeError):

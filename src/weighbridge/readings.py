@@ -59,9 +59,9 @@ class LiveReadings:
         """Stop all sampling."""
         self.watch(frozenset())
 
-    def in_process(self) -> InProcessReading:
-        """The in-process lane's counters at this moment."""
-        return self._in_process.reading()
+    def in_process(self, *, ahead: int = 0) -> InProcessReading:
+        """The in-process lane's counters at this moment; ``ahead`` more calls are about to wait."""
+        return self._in_process.reading(ahead=ahead)
 
     def loop(self) -> LoopReading:
         """The last measured lag of the event loop."""

@@ -90,7 +90,15 @@ class Settings(BaseSettings):
         default=1_000, ge=1, description="Async calls that may run in process at one time; more wait."
     )
     in_process_waiting: int = Field(
-        default=10_000, ge=1, description="Calls that may wait in process; a request that would add more gets 503."
+        default=10_000,
+        ge=1,
+        description="Calls that may wait in process; a request that would add more waits for room, or gets 503.",
+    )
+    admission_timeout_s: float = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        description="Seconds for which a request waits for room in process for its calls, or 503. 0: it does not wait.",
     )
     publisher_waiting: int = Field(
         default=10_000, ge=1, description="Calls that may wait for the broker; a request that would add more gets 503."
@@ -116,7 +124,8 @@ class Settings(BaseSettings):
         default=10.0,
         ge=0,
         le=86_400,
-        description="Seconds that in-process calls get at shutdown before they are cancelled.",
+        description="Seconds that in-process calls get at shutdown before they are cancelled. What waits and can be "
+        "queued is handed over to the queue at once.",
     )
     modules: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Modules that declare tasks, for the commands; comma-separated in the environment."
@@ -203,6 +212,7 @@ class SettingsArguments(TypedDict, total=False):
     in_process_threads: int
     in_process_running: int
     in_process_waiting: int
+    admission_timeout_s: float
     publisher_waiting: int
     enqueue_timeout_s: float
     lease_s: float

@@ -12,8 +12,8 @@ from weighbridge.task import TaskSpec
 class Readings(Protocol):
     """Where the facts about load come from. Each is cheap: nothing here may wait or probe."""
 
-    def in_process(self) -> InProcessReading:
-        """The in-process lane's counters at this moment."""
+    def in_process(self, *, ahead: int = 0) -> InProcessReading:
+        """The in-process lane's counters at this moment; ``ahead`` more calls are about to wait."""
         ...
 
     def loop(self) -> LoopReading:

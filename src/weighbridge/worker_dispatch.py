@@ -39,6 +39,7 @@ class WorkerChooser(Chooser):
         args: tuple[Any, ...],  # noqa: ARG002  # as above
         kwargs: Mapping[str, Any],  # noqa: ARG002  # as above
         options: CallOptions,
+        ahead: int,  # noqa: ARG002  # as above
     ) -> tuple[Decision, Payload | None]:
         constraint = target.constraint
         if constraint is not None and constraint.lane is Lane.IN_PROCESS:
@@ -118,9 +119,6 @@ class WorkerDispatch(Dispatch):
             queue, self.queue = self.queue, None
         if queue is not None:
             queue.close()
-
-    def accept(self, staying: Sequence[Call]) -> None:
-        """Nothing stays here, and the chooser has seen to it."""
 
     async def commit(self, queued: Sequence[Call], staying: Sequence[Call]) -> Sequence[Call]:  # noqa: ARG002  # none stays
         """As :meth:`Dispatch.commit`; no call is kept here, whatever its ``on_unavailable``: the task can be retried.

@@ -43,7 +43,7 @@ class Load:
     def __init__(self) -> None:
         self.read: list[str] = []
 
-    def in_process(self) -> InProcessReading:
+    def in_process(self, *, ahead: int = 0) -> InProcessReading:
         self.read.append("in_process")
         return InProcessReading(waiting=7)
 

@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import copy_context
 from typing import Any
 
@@ -15,14 +15,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from weighbridge.arguments import ArgumentCodec
-from weighbridge.call import Call, CallOptions
-from weighbridge.crossing import call_is_async
-from weighbridge.decision import Decision, Lane
+from weighbridge.call import CallOptions
 from weighbridge.errors import LaneFullError, NotOpenError
-from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.lanes.starter import open_starter
-from weighbridge.task import TaskSpec
+
+from .in_process_calls import Clock, call, lane, spec_with, start
 
 pytestmark = pytest.mark.anyio
 
@@ -30,58 +27,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def lane(**changes: Any) -> InProcessLane:
-    limits: dict[str, Any] = {
-        "threads": 2,
-        "running_limit": 4,
-        "waiting_limit": 100,
-        "drain_timeout_s": 5.0,
-        "clock": Clock(),
-    }
-    return InProcessLane(**{**limits, **changes})
-
-
-def call(
-    func: Callable[..., Any], *args: Any, options: CallOptions | None = None, spec: TaskSpec | None = None
-) -> Call:
-    return Call(
-        id=f"id-of-{func.__name__}",
-        name=func.__name__,
-        func=func,
-        args=args,
-        kwargs={},
-        spec=spec,
-        is_async=call_is_async(func),
-        decision=Decision(lane=Lane.IN_PROCESS, reason="test", rule="test"),
-        context=copy_context(),
-        added_at_s=0.0,
-        options=options or CallOptions(),
-    )
-
-
-def spec_with(func: Callable[..., Any], **changes: Any) -> TaskSpec:
-    return TaskSpec(
-        name=func.__name__,
-        func=func,
-        is_async=call_is_async(func),
-        codec=ArgumentCodec(func, task=func.__name__),
-        **changes,
-    )
-
-
-def start(opened: InProcessLane, *calls: Call) -> Any:
-    opened.reserve(calls)
-    return opened.hand_over(calls)
 
 
 async def test_a_chain_runs_in_the_order_added_whatever_is_sync_and_whatever_async() -> None:
@@ -108,10 +53,10 @@ async def test_calls_that_were_accepted_and_never_handed_over_are_named_when_the
 
     late = call(never)
     async with lane(drain_timeout_s=0.01) as opened:
-        opened.reserve([late])
+        assert opened.reserve_now([late])
     assert "in_process.call_not_started task=never" in caplog.text
 
-    chain = opened.hand_over([late])  # a response that ends after the lane
+    chain = opened.start([late])  # a response that ends after the lane
     with anyio.fail_after(1):
         await chain.wait()
     opened.release([late])
@@ -186,7 +131,7 @@ async def test_a_closed_lane_accepts_no_calls() -> None:
     async with lane() as opened:
         pass
     with pytest.raises(NotOpenError):
-        opened.reserve([call(never)])
+        opened.reserve_now([call(never)])
 
 
 async def test_chains_run_beside_each_other() -> None:
@@ -306,11 +251,11 @@ async def test_no_more_calls_wait_than_the_bound_allows() -> None:
     def some() -> None: ...
 
     async with lane(waiting_limit=2) as opened:
-        opened.reserve([call(some), call(some)])
+        assert opened.reserve_now([call(some), call(some)])
         with pytest.raises(
             LaneFullError, match="2 calls wait in process already, and in_process_waiting allows 2"
         ) as caught:
-            opened.reserve([call(some)])
+            await opened.reserve([call(some)])
         opened.release([call(some), call(some)])
 
     assert caught.value.tasks == ("some",)
@@ -376,7 +321,8 @@ async def test_an_async_call_over_its_time_limit_is_interrupted_and_reported(cap
         await start(opened, call(endless, spec=spec_with(endless, time_limit_s=0.01))).wait()
 
     assert "in_process.call_failed task=endless" in caplog.text
-    assert "TimeoutError" in caplog.text
+    assert "TimeLimitError: task 'endless' ran longer than its time_limit_s=0.01" in caplog.text
+    assert "in endless" in caplog.text  # where it was
 
 
 async def test_closing_waits_for_what_waits_and_runs() -> None:
@@ -422,8 +368,8 @@ async def test_what_does_not_finish_in_time_is_named_and_closing_is_not_held_up(
     assert lines == [
         "in_process.call_not_finished task=blocks call_id=id-of-blocks",
         "in_process.call_not_finished task=sleeps call_id=id-of-sleeps",
-        "in_process.call_not_started task=after call_id=id-of-after",
-        "in_process.call_not_started task=blocks call_id=id-of-blocks",
+        "in_process.call_not_started task=after call_id=id-of-after reason=there is no broker",
+        "in_process.call_not_started task=blocks call_id=id-of-blocks reason=there is no broker",
     ]
 
 

@@ -116,19 +116,23 @@ class Commit:
         """No call can be added any more."""
         self._move(State.COMMITTING)
 
-    def run_staying(self, dispatch: Dispatch | None, staying: Sequence[Call]) -> None:
-        """As :meth:`run`, for a request that queues no call: nothing has to be waited for."""
-        if dispatch is None or not staying:
-            self._succeed(staying)
-            return
-        try:
-            dispatch.accept(staying)
-        except UnavailableError as error:
-            raise self._failed(for_request(error)) from error
-        except Exception as error:
-            self._failed(error)
-            raise
+    def reopen(self) -> None:
+        """As if it had not been closed, on the loop and before anything was awaited."""
+        self._move(State.OPEN)
+
+    def run_now(self, dispatch: Dispatch | None, staying: Sequence[Call]) -> bool:
+        """As :meth:`run`, for a request that queues no call, if nothing has to be waited for; whether it was done."""
+        if dispatch is not None and staying:
+            try:
+                if not dispatch.accept_now(staying):
+                    return False
+            except UnavailableError as error:
+                raise self._failed(for_request(error)) from error
+            except Exception as error:
+                self._failed(error)
+                raise
         self._succeed(staying)
+        return True
 
     def _succeed(self, accepted: Sequence[Call]) -> None:
         self.accepted, self.failure = accepted, None

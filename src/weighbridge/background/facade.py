@@ -119,7 +119,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     def _add(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: CallOptions
     ) -> Ticket:
-        call = self._chooser.choose(func, args, kwargs, options=options)
+        call = self._chooser.choose(func, args, kwargs, options=options, ahead=len(self.tasks))
         ticket = Ticket(id=call.id, lane=call.decision.lane, reason=call.decision.reason, weight=call.weight)
         queued = ticket.lane is Lane.QUEUE
         with self._adding:  # or a thread of the endpoint's own could be told "too late" of a call that was committed
@@ -137,36 +137,36 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     async def commit(self) -> None:
         """Accept all calls now, all or none; after it no call can be added. Again: does nothing.
 
-        Not cancellable while it lasts (``enqueue_timeout_s`` bounds it). After a refusal it may be called again. Not
+        Not cancellable while it lasts: ``admission_timeout_s`` bounds the wait for room in process, and
+        ``enqueue_timeout_s`` that for the broker. After a refusal it may be called again. Not
         where calls may be in the queue: a second try could put them there twice, or beside a run in process.
 
         :raises EnqueueError: if the broker did not take the queued calls; no in-process call will run.
         :raises LaneFullError: if a lane has no room.
+        :raises DrainingError: if the service shuts down, and no call of this request that stays could be handed over.
         """
         commit = self._commit
         if commit.is_open and (staying := self._close(with_queued=False)) is not None:
-            self._accept(staying)  # the usual request: there is nothing to wait for
-            return
+            if commit.run_now(self._dispatch, staying):  # the usual request: there is nothing to wait for
+                if self._stands_alone:
+                    self._watch()
+                return
+            commit.reopen()
         try:
             async with CancelledAfterwards():
                 if not commit.is_open and await commit.is_done():
                     return
                 staying = self._close(with_queued=True) or ()
-                if self._dispatch is not None and self._queued:
+                if self._dispatch is not None and (self._queued or staying):
                     await commit.run(self._dispatch, self._queued, staying, in_order=self._in_order)
                 else:
-                    self._accept(staying)
+                    commit.run_now(None, staying)
         finally:  # a cancellation may have got through once the commit had succeeded
             if self._stands_alone:
                 self._watch()
 
     def _in_order(self, kept: Sequence[Call]) -> Sequence[Call]:
         return in_order(self._claim, kept, self._queued_after, self.tasks)
-
-    def _accept(self, staying: Sequence[Call]) -> None:
-        self._commit.run_staying(self._dispatch, staying)
-        if self._stands_alone:
-            self._watch()
 
     async def commit_at_gate(self) -> None:
         """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette still takes a stream's calls."""
@@ -203,7 +203,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         elif self._dispatch is not None:
             self._dispatch.run_blocking(self.commit)
         else:
-            self._accept(self._close(with_queued=True) or ())
+            self._commit.run_now(None, self._close(with_queued=True) or ())
+            self._watch()
 
     async def __aenter__(self) -> Self:
         if self._dispatch is not None:
@@ -284,7 +285,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         if self._claim is not None and (run := self._claim.take()):  # by a response that was given the items
             dispatch.in_process.release(run)
             accepted = [call for call in accepted if call not in run]
-        chain = dispatch.hand_over(accepted)
+        chain = dispatch.start(accepted)
         return chain if (dispatch.wait_in_process if wait is None else wait) else None
 
     def _close(self, *, with_queued: bool) -> Sequence[Call] | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.exceptions import HTTPException
 
 from weighbridge.call import Call
-from weighbridge.errors import EnqueueError, LaneFullError, UnavailableError
+from weighbridge.errors import DrainingError, EnqueueError, LaneFullError, UnavailableError
 
 #: Tells a client, in a word, whether the queued calls may be in the queue: ``no`` or ``unknown``.
 ENQUEUED_HEADER = "Weighbridge-Enqueued"
@@ -51,6 +51,10 @@ class FullLaneError(_UnavailableResponseError, LaneFullError):
     """503: as many calls wait as the bound of a lane allows."""
 
 
+class ShuttingDownError(_UnavailableResponseError, DrainingError):
+    """503: the service shuts down, and takes no calls that stay in process."""
+
+
 def interrupted(calls: Sequence[Call]) -> UnavailableError:
     """What is known of calls whose commit was cancelled while the broker was asked."""
     error = EnqueueError(
@@ -70,4 +74,6 @@ def for_request(error: UnavailableError) -> UnavailableError:
         return QueueUnavailableError(error)
     if isinstance(error, LaneFullError):
         return FullLaneError(error)
+    if isinstance(error, DrainingError):
+        return ShuttingDownError(error)
     return _UnavailableResponseError(error)

@@ -28,6 +28,10 @@ class Starter(Protocol):
         """Start ``run()`` soon, with the context variables of ``context``; ``name`` is for debuggers."""
         ...
 
+    def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call ``tell`` in ``delay_s`` seconds, unless what is returned is called before. On the loop's thread."""
+        ...
+
     async def stop(self) -> None:
         """Cancel what still runs, and return once it has ended."""
         ...
@@ -59,6 +63,10 @@ class AsyncioStarter:
         task = asyncio.Task(self._run(run), loop=self._loop, name=name, context=context)
         self._running.add(task)
 
+    def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call ``tell`` in ``delay_s`` seconds, unless what is returned is called before."""
+        return self._loop.call_later(delay_s, tell).cancel
+
     async def _run(self, run: Run) -> None:
         try:
             await run()
@@ -87,6 +95,18 @@ class GroupStarter:
     def start(self, name: str, context: Context, run: Run) -> None:
         """Start ``run()`` in the group; a task takes a copy of the context that is current where it is started."""
         context.run(partial(self._group.start_soon, run, name=name))
+
+    def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call ``tell`` in ``delay_s`` seconds, unless what is returned is called before."""
+        scope = anyio.CancelScope()
+
+        async def wait() -> None:
+            with scope:
+                await anyio.sleep(delay_s)
+                tell()
+
+        self._group.start_soon(wait, name="weighbridge timer")
+        return scope.cancel
 
     async def stop(self) -> None:
         """Cancel what still runs, and wait for all of it."""

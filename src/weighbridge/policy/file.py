@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from weighbridge.errors import ExpressionError, PolicyError, PolicyNotFoundError, marked
+from weighbridge.errors import ExpressionError, PolicyError, PolicyNotFoundError
+from weighbridge.excerpt import marked
 from weighbridge.policy.example import facts_from
 from weighbridge.policy.expression import Expression
 from weighbridge.policy.fault import fault_of, rule_place

@@ -182,6 +182,8 @@ class QueueLane:
         options: dict[str, object] = {}
         if call.options.expires_s is not None:
             options["max_age"] = math.ceil(call.options.expires_s * 1_000)
+        if call.attempts:
+            options["retries"] = call.attempts
         args, kwargs = payload
         message = CallMessage(
             queue_name=spec.queue,
@@ -209,6 +211,11 @@ class QueueLane:
     def refuses(self) -> bool:
         """Whether the breaker is not closed, so that calls are refused without asking the broker."""
         return self._availability.refuses
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether the broker knows a call again by its id, so that a second commit of it adds nothing."""
+        return self._writer.idempotent
 
     def counts(self) -> QueueCounts:
         """What became of the calls so far, over all openings of this lane."""

@@ -1,7 +1,8 @@
-"""From the settings to a broker and the open queue lane."""
+"""From the settings to a broker and the two open lanes."""
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import anyio
 import anyio.to_thread
 
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError
+from weighbridge.handover import QueueHandOver
+from weighbridge.lanes.in_process import InProcessLane, OnError
 from weighbridge.outlook import crossing_tasks
 from weighbridge.settings import Settings
 from weighbridge.task import Registry
@@ -82,6 +85,36 @@ def _made(settings: Settings, broker: dramatiq.Broker | None, registry: Registry
     for spec in crossing_tasks(registry):
         queue.bind(spec)
     return queue, StartCheck(used)
+
+
+async def open_in_process(
+    settings: Settings,
+    *,
+    queue: QueueLane | None,
+    registry: Registry,
+    on_error: OnError | None,
+    stack: AsyncExitStack,
+) -> InProcessLane:
+    """The open in-process lane, which hands over to ``queue`` what waits when ``stack`` closes it."""
+    hand_over = None
+    if queue is not None:
+        hand_over = QueueHandOver(
+            queue,
+            registry=registry,
+            arguments_limit_bytes=settings.arguments_limit_bytes,
+            clock=time.monotonic,
+        )
+    lane = InProcessLane(
+        threads=settings.in_process_threads,
+        running_limit=settings.in_process_running,
+        waiting_limit=settings.in_process_waiting,
+        admission_timeout_s=settings.admission_timeout_s,
+        drain_timeout_s=settings.drain_timeout_s,
+        clock=time.monotonic,
+        hand_over=hand_over,
+        on_error=on_error,
+    )
+    return await stack.enter_async_context(lane)
 
 
 async def report_unreachable(queue: QueueLane) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from weighbridge.errors import EXCERPT_WIDTH, ExpressionError, marked
+from weighbridge.errors import ExpressionError
+from weighbridge.excerpt import EXCERPT_WIDTH, marked
 
 
 def test_a_long_line_is_cut_around_the_place() -> None:

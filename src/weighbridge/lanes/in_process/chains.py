@@ -1,0 +1,163 @@
+"""The chains that were started: which of their calls runs, which waits for a slot, which for its next attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+
+from weighbridge.call import Call
+from weighbridge.lanes.in_process.chain import Chain
+from weighbridge.lanes.in_process.pool import Pool
+from weighbridge.lanes.in_process.room import Room
+from weighbridge.lanes.in_process.runner import Runner
+from weighbridge.lanes.starter import Starter
+
+
+class Chains:
+    """Starts the first call of each chain as soon as a slot is free, and the next one when it has ended.
+
+    Belongs to the loop of its ``starter``.
+
+    :param ended: Told when a call has ended here.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int,
+        running_limit: int,
+        room: Room,
+        starter: Starter,
+        runner: Runner,
+        ended: Callable[[], None],
+    ) -> None:
+        self.threads = Pool(limit=threads)
+        self.tasks = Pool(limit=running_limit)
+        self._room = room
+        self._starter = starter
+        self._runner = runner
+        self._ended = ended
+        self._closed = False
+        #: Those that have not ended, in the order started.
+        self._chains: dict[Chain, None] = {}
+        self.running: dict[Call, Chain] = {}
+        #: How often a call has run that waits for, or is in, another attempt.
+        self._attempts: dict[Call, int] = {}
+        #: What stops the clock of a retry that is not due yet.
+        self._retries: dict[Call, Callable[[], None]] = {}
+        #: Calls that are not to be started until they stay or go.
+        self._held: set[Call] = set()
+
+    def start(self, calls: Sequence[Call]) -> Chain:
+        """Start a chain of calls, which have room."""
+        chain = Chain(calls)
+        self._chains[chain] = None
+        self._line_up(chain, calls[0])
+        return chain
+
+    def waiting(self) -> Iterator[tuple[Chain, Call]]:
+        """The calls that were started here and wait, with their chains."""
+        for chain in self._chains:
+            for call in chain:
+                if call not in self.running:
+                    yield chain, call
+
+    def attempts(self, call: Call) -> int:
+        """How often a call that waits here has run."""
+        return self._attempts.get(call, 0)
+
+    # -- running --------------------------------------------------------------------------------------------
+
+    def _line_up(self, chain: Chain, call: Call) -> None:
+        """Let a chain wait for a slot for ``call``, which is its first."""
+        if call in self._held:
+            return
+        pool = self.tasks if call.is_async else self.threads
+        pool.chains.append((chain, call))
+        self._start_next(pool)
+
+    def _start_next(self, pool: Pool) -> None:
+        while pool.chains and pool.running < pool.limit and not self._closed:
+            chain, call = pool.chains.popleft()
+            self._room.leave(call)
+            pool.running += 1
+            self.running[call] = chain
+            self._starter.start(call.name, call.context, partial(self._run_first, pool, chain, call))
+
+    async def _run_first(self, pool: Pool, chain: Chain, call: Call) -> None:
+        attempt = (self._attempts.get(call, 0) if self._attempts else 0) + 1
+        again_in_s: float | None = None
+        try:
+            again_in_s = await self._runner.run(call, attempt=attempt)
+        finally:
+            pool.running -= 1
+            del self.running[call]
+            if again_in_s is not None and not self._closed:
+                self._attempts[call] = attempt
+                self._room.come_back(call)
+                # Its slot is another's meanwhile.
+                self._retries[call] = self._starter.later(again_in_s, partial(self._retry, chain, call))
+            else:
+                self._end_first(chain, call)
+            if pool.chains:
+                self._start_next(pool)
+            self._ended()
+
+    def _retry(self, chain: Chain, call: Call) -> None:
+        if self._retries.pop(call, None) is not None:
+            self._line_up(chain, call)
+
+    def _end_first(self, chain: Chain, call: Call) -> None:
+        if self._attempts:
+            self._attempts.pop(call, None)
+        following = chain.end_first()
+        if following is None:
+            self._chains.pop(chain, None)
+        elif not self._closed:
+            self._line_up(chain, following)
+
+    # -- draining -------------------------------------------------------------------------------------------
+
+    def hold(self, calls: Collection[Call]) -> None:
+        """Start none of these, which wait, until they :meth:`stay` or :meth:`go`."""
+        self._held.update(calls)
+        for pool in (self.threads, self.tasks):
+            pool.take_out(calls)
+        for call in calls:
+            if (stop := self._retries.pop(call, None)) is not None:
+                stop()
+
+    def go(self, chain: Chain, calls: Collection[Call]) -> None:
+        """These calls, which were held, will not run here; their chain goes on without them."""
+        first = chain.first
+        chain.drop(calls)
+        self._held.difference_update(calls)
+        for call in calls:
+            self._attempts.pop(call, None)
+        if chain.first is None:
+            self._chains.pop(chain, None)
+        elif chain.first is not first:
+            self._line_up(chain, chain.first)
+
+    def stay(self, chain: Chain, calls: Collection[Call]) -> None:
+        """These calls, which were held, run here after all."""
+        self._held.difference_update(calls)
+        first = chain.first
+        if first is not None and first in calls:
+            self._line_up(chain, first)
+
+    def close(self) -> None:
+        """Start nothing more. Whoever waits for a chain whose calls all wait waits no longer."""
+        self._closed = True
+        running = set(self.running.values())
+        for chain in self._chains:
+            chain.give_up(running=chain in running)
+        for stop in self._retries.values():
+            stop()
+        self._chains.clear()
+        self._retries.clear()
+
+    def end(self) -> None:
+        """What ran was cancelled, some of it before its first step; nobody waits for it any longer."""
+        for chain in self.running.values():
+            chain.give_up(running=False)

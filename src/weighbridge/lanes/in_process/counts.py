@@ -1,0 +1,88 @@
+"""What became of the calls that were handed to the in-process lane, and which failed last."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+#: How many failures are kept to be looked at; what is older stands in the log.
+FAILURES_KEPT: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InProcessCounts:
+    """Numbers of calls, since the dispatcher was opened.
+
+    ``accepted``: were started, or accepted and never started. Each of them ``waits``, ``runs``, or has ended as one of:
+    ``succeeded``, ``failed``, ``expired``, ``cancelled`` (an async task cancelled itself), ``handed_over`` to the queue
+    at shutdown, ``unknown`` (it may have been), ``not_finished`` and ``not_started`` (at shutdown, each named in the
+    log). ``retried`` counts runs that failed and were repeated, ``refused`` the calls that found no room.
+    """
+
+    accepted: int = 0
+    waiting: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    handed_over: int = 0
+    unknown: int = 0
+    not_finished: int = 0
+    not_started: int = 0
+    retried: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailure:
+    """A call that failed for good. ``error`` names the error's class: its text may hold argument values."""
+
+    call_id: str
+    task: str
+    attempt: int
+    error: str
+    failed_at: datetime
+
+
+class InProcessCounter:
+    """Counts, on the lane's loop; read on any thread."""
+
+    __slots__ = (
+        "accepted",
+        "cancelled",
+        "expired",
+        "failed",
+        "failures",
+        "handed_over",
+        "not_finished",
+        "not_started",
+        "retried",
+        "succeeded",
+        "unknown",
+    )
+
+    def __init__(self) -> None:
+        self.accepted = self.succeeded = self.failed = self.expired = self.cancelled = self.retried = 0
+        self.handed_over = self.unknown = self.not_finished = self.not_started = 0
+        self.failures: deque[CallFailure] = deque(maxlen=FAILURES_KEPT)
+
+    def counts(self, *, waiting: int, running: int, refused: int) -> InProcessCounts:
+        """The numbers at this moment."""
+        return InProcessCounts(
+            accepted=self.accepted,
+            waiting=waiting,
+            running=running,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            expired=self.expired,
+            cancelled=self.cancelled,
+            handed_over=self.handed_over,
+            unknown=self.unknown,
+            not_finished=self.not_finished,
+            not_started=self.not_started,
+            retried=self.retried,
+            refused=refused,
+        )

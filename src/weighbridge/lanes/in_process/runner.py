@@ -1,0 +1,162 @@
+"""The runner: one attempt of one call, and what is told of how it ended."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+
+from weighbridge.call import Call
+from weighbridge.decision import Lane
+from weighbridge.errors import TimeLimitError
+from weighbridge.events import emit
+from weighbridge.lanes.in_process.counts import CallFailure, InProcessCounter
+from weighbridge.lanes.starter import Starter
+from weighbridge.run import CurrentCall, running
+
+logger: Final = logging.getLogger("weighbridge.in_process")
+
+CALL_FAILED: Final = "in_process.call_failed"
+CALL_RETRIED: Final = "in_process.call_retried"
+CALL_EXPIRED: Final = "in_process.call_expired"
+CALL_CANCELLED: Final = "in_process.call_cancelled"
+CALL_OVER_TIME_LIMIT: Final = "in_process.call_over_time_limit"
+ON_ERROR_FAILED: Final = "in_process.on_error_failed"
+
+#: Told of each call that failed for good: the error, and the call. What it returns is awaited if it can be.
+OnError = Callable[[BaseException, CurrentCall], object]
+
+
+class Runner:
+    """Runs calls, one attempt at a time, and lets no failure out.
+
+    :param limiter: For the threads of sync calls.
+    :param clock: That of ``Call.added_at_s``.
+    """
+
+    def __init__(
+        self,
+        *,
+        starter: Starter,
+        limiter: anyio.CapacityLimiter,
+        counter: InProcessCounter,
+        clock: Callable[[], float],
+        on_error: OnError | None,
+    ) -> None:
+        self._starter = starter
+        self._limiter = limiter
+        self._counter = counter
+        self._clock = clock
+        self._on_error = on_error
+        #: Whether calls are cancelled from outside, as the lane closes.
+        self.closing = False
+
+    async def run(self, call: Call, *, attempt: int) -> float | None:
+        """Run ``call`` for the ``attempt``-th time; in how many seconds it is to run again, or ``None``: it has ended.
+
+        :raises BaseException: the backend's cancellation, once the lane is closing, and ``KeyboardInterrupt``.
+        """
+        expires_s = call.options.expires_s
+        if expires_s is not None and self._clock() - call.added_at_s > expires_s:
+            emit(logger, CALL_EXPIRED, level=logging.WARNING, **about(call))
+            self._counter.expired += 1
+            return None
+        current = CurrentCall(id=call.id, task=call.name, attempt=attempt, lane=Lane.IN_PROCESS)
+        try:
+            with running(current):
+                await self._run_function(call)
+        except anyio.get_cancelled_exc_class() as error:
+            if self.closing:
+                raise
+            # The task cancelled itself; to the event loop that would look like a success.
+            emit(logger, CALL_CANCELLED, level=logging.ERROR, error=error, **about(call))
+            self._counter.cancelled += 1
+            await self._tell(error, current)
+            return None
+        except KeyboardInterrupt:  # meant for the process
+            raise
+        except BaseException as error:  # noqa: BLE001  # a task may raise anything, even exit: only its own call ends
+            return await self._failed(call, current, error)
+        if not self.closing:  # or it was named as not finished
+            self._counter.succeeded += 1
+        return None
+
+    async def _run_function(self, call: Call) -> None:
+        limit_s = call.spec.time_limit_s if call.spec is not None else None
+        if call.is_async:
+            if limit_s is None:
+                await call.func(*call.args, **call.kwargs)
+            else:
+                await self._run_within(limit_s, call)
+            return
+        stop_watching = None if limit_s is None else self._starter.later(limit_s, partial(_tell_late, call, limit_s))
+        try:
+            await anyio.to_thread.run_sync(
+                partial(call.func, *call.args, **call.kwargs), limiter=self._limiter, abandon_on_cancel=True
+            )
+        finally:
+            if stop_watching is not None:
+                stop_watching()
+
+    async def _run_within(self, limit_s: float, call: Call) -> None:
+        interrupted: BaseException | None = None
+        with anyio.move_on_after(limit_s) as scope:
+            try:
+                await call.func(*call.args, **call.kwargs)
+            except anyio.get_cancelled_exc_class() as error:
+                interrupted = error
+                raise
+        if scope.cancelled_caught:
+            # From the cancellation, whose traceback says where the task was.
+            raise TimeLimitError(task=call.name, limit_s=limit_s) from interrupted
+
+    async def _failed(self, call: Call, current: CurrentCall, error: BaseException) -> float | None:
+        spec = call.spec
+        retries = (spec.retries or 0) if spec is not None else 0
+        attempt = current.attempt
+        if spec is not None and attempt <= retries and isinstance(error, Exception):
+            emit(logger, CALL_RETRIED, level=logging.WARNING, error=error, attempt=attempt, **about(call))
+            self._counter.retried += 1
+            # Far beyond any backoff, and still a float, which 2 to the power of 1024 is not.
+            doublings = min(attempt - 1, 64)
+            return float(min(spec.max_backoff_s, spec.min_backoff_s * 2**doublings))
+        emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
+        self._counter.failed += 1
+        await self._tell(error, current)
+        return None
+
+    async def _tell(self, error: BaseException, current: CurrentCall) -> None:
+        self._counter.failures.append(
+            CallFailure(
+                call_id=current.id,
+                task=current.task,
+                attempt=current.attempt,
+                error=type(error).__qualname__,
+                failed_at=datetime.fromtimestamp(time.time(), UTC),
+            )
+        )
+        if self._on_error is None:
+            return
+        try:
+            with running(current):
+                answer = self._on_error(error, current)
+                if inspect.isawaitable(answer):
+                    await answer
+        except Exception as its_own:  # noqa: BLE001  # a hook that fails must not take the lane along
+            emit(logger, ON_ERROR_FAILED, level=logging.ERROR, error=its_own, task=current.task, call_id=current.id)
+
+
+def about(call: Call) -> dict[str, Any]:
+    """What a log line says of a call: never its arguments."""
+    return {"task": call.name, "call_id": call.id}
+
+
+def _tell_late(call: Call, limit_s: float) -> None:
+    emit(logger, CALL_OVER_TIME_LIMIT, level=logging.WARNING, **about(call), time_limit_s=limit_s)
