@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Final
 
+from weighbridge.arguments.drift_check import DriftCheck
 from weighbridge.arguments.limit import size_of
 from weighbridge.call import Call, CallOptions, Payload, new_call_id
 from weighbridge.constraint import Constraint, Target, target_of
@@ -28,7 +29,6 @@ from weighbridge.task import OnUnavailable, Registry, TaskSpec
 
 logger: Final = logging.getLogger("weighbridge.chooser")
 
-ARGUMENTS_WOULD_NOT_CROSS: Final = "chooser.arguments_would_not_cross"
 RUNS_HERE: Final = "chooser.runs_here"
 
 _NO_OPTIONS: Final = CallOptions()
@@ -75,6 +75,7 @@ class Chooser:
         readings: Readings | None = None,
         queue: Queue | None = None,
         arguments_check: ArgumentsCheck = ArgumentsCheck.OFF,
+        arguments_check_share: float = 1.0,
         arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,
         new_id: Callable[[], str] = new_call_id,
         clock: Callable[[], float] = time.monotonic,
@@ -82,9 +83,10 @@ class Chooser:
         self._registry = registry
         self._readings = readings
         self._queue = queue
-        self._arguments_check = arguments_check
         self._arguments_limit_bytes = arguments_limit_bytes
-        self._checks_arguments = arguments_check is not ArgumentsCheck.OFF
+        self._drift_check = DriftCheck.of(
+            arguments_check, share=arguments_check_share, limit_bytes=arguments_limit_bytes
+        )
         self._new_id = new_id
         self._clock = clock
         self._appointed: _Appointed | None = None
@@ -124,7 +126,8 @@ class Chooser:
         :raises DeclarationError: if the function's declaration cannot be obeyed as given.
         :raises WeightError: if its weight function fails.
         :raises ConstraintError: if an option asks for a lane that its constraint forbids.
-        :raises ArgumentError: if it goes to the queue with arguments that do not survive it, or are too large for it.
+        :raises ArgumentError: if it goes to the queue with arguments that do not survive it, or are too large for it;
+            if it stays, under ``arguments_check="strict"``, as well.
         :raises OptionError: if it goes to the queue with an option that the broker cannot obey.
         :raises DuplicateTaskError, BrokerError: if it goes to the queue, and its task was declared since the opening
             in a way that the broker cannot obey.
@@ -153,8 +156,8 @@ class Chooser:
             if decision is _RUN_HERE and self._queue is not None:
                 self._queue.note_ran_here(1)
                 emit(logger, RUNS_HERE, task=target.name, call_id=call_id)
-            if self._checks_arguments and target.constraint is None and spec is not None:
-                self._check_arguments(spec, args, kwargs)
+            if self._drift_check is not None and target.constraint is None and spec is not None:
+                self._drift_check.look(spec.name, spec.codec, args, kwargs)
         return Call(
             id=call_id,
             name=target.name,
@@ -264,21 +267,6 @@ class Chooser:
         except ArgumentError:
             return None, None  # if the policy queues it all the same, encoding it then raises
         return payload, size_of(*payload)
-
-    def _check_arguments(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        try:
-            spec.codec.check_size(*spec.codec.encode(args, kwargs), limit_bytes=self._arguments_limit_bytes)
-        except ArgumentError as error:
-            if self._arguments_check is ArgumentsCheck.STRICT:
-                raise
-            emit(
-                logger,
-                ARGUMENTS_WOULD_NOT_CROSS,
-                level=logging.WARNING,
-                task=spec.name,
-                argument=error.argument,
-                problem=error.problem,
-            )
 
     def _no_queue(self, task: str, decision: Decision) -> DispatcherError:
         if self._appointed is None:

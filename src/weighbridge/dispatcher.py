@@ -134,6 +134,7 @@ class Dispatcher:
                     readings=readings,
                     queue=queue,
                     arguments_check=self.settings.arguments_check,
+                    arguments_check_share=self.settings.arguments_check_share,
                     arguments_limit_bytes=self.settings.arguments_limit_bytes,
                 ),
                 in_process=in_process,

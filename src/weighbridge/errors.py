@@ -116,11 +116,40 @@ class ConstraintError(CallError, ValueError):
 
 
 class ArgumentError(CallError, TypeError):
-    """An argument does not survive the way to another process; ``argument`` names it."""
+    """An argument does not survive the way to another process; ``argument`` names it, ``path`` is the place in it.
 
-    def __init__(self, *, task: str, argument: str, problem: str, remedy: str) -> None:
+    ``sent`` and ``arrives`` are the names of two types, where one would arrive as the other.
+    """
+
+    _SAID = "cannot be queued: argument {}"
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        argument: str,
+        problem: str,
+        remedy: str,
+        path: str = "",
+        sent: str | None = None,
+        arrives: str | None = None,
+    ) -> None:
         self.argument = argument
-        super().__init__(task=task, problem=f"cannot be queued: argument {argument!r} {problem}", remedy=remedy)
+        self.path = path
+        self.sent = sent
+        self.arrives = arrives
+        named, where = (self.place, "") if self.drift is None else (argument, f", {self.drift}")
+        super().__init__(task=task, problem=f"{self._SAID.format(repr(named))} {problem}{where}", remedy=remedy)
+
+    @property
+    def place(self) -> str:
+        """The argument and the path in it: ``rows[3].when``."""
+        return self.argument + self.path
+
+    @property
+    def drift(self) -> str | None:
+        """The place and both types, ``rows[3].when: datetime → str``; ``None`` if it is not the type that differs."""
+        return None if self.sent is None else f"{self.place}: {self.sent} → {self.arrives}"
 
 
 class ArgumentSizeError(ArgumentError):
@@ -133,14 +162,7 @@ class ArgumentSizeError(ArgumentError):
 class PayloadError(ArgumentError):
     """A message's arguments do not fit its task; it is a dead letter at once, since every retry would end so too."""
 
-    def __init__(self, *, task: str, argument: str, problem: str, remedy: str) -> None:
-        self.argument = argument
-        CallError.__init__(
-            self,
-            task=task,
-            problem=f"cannot run: argument {argument!r} of its message {problem}",
-            remedy=remedy,
-        )
+    _SAID = "cannot run: argument {} of its message"
 
 
 class CommittedError(WeighbridgeError, RuntimeError):

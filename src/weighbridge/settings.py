@@ -135,6 +135,13 @@ class Settings(BaseSettings):
         description="For calls that stay though their task could be queued: `warn` logs, `strict` refuses "
         "arguments that would not survive the queue.",
     )
+    arguments_check_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="The part of each task's calls that `arguments_check` looks at: its first call, and from there "
+        "in even steps. 0.01 is one in a hundred.",
+    )
     arguments_limit_kib: int = Field(
         default=DEFAULT_ARGUMENTS_LIMIT_BYTES // 1024,
         ge=1,
@@ -221,6 +228,7 @@ class SettingsArguments(TypedDict, total=False):
     drain_timeout_s: float
     modules: Sequence[str]
     arguments_check: Literal["off", "warn", "strict"] | ArgumentsCheck
+    arguments_check_share: float
     arguments_limit_kib: int
 
 

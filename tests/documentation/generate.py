@@ -73,10 +73,10 @@ def _setting(name: str, field: Any) -> str:
     default = field.default
     shown = "none" if default in (None, ()) else str(default).lower() if isinstance(default, bool) else str(default)
     shown = shown if shown == "none" else f"`{shown}`"
-    return f"| `{name}` | {_takes(field)} | {shown} | {field.description} |"
+    return f"| `{name}` | {_takes(name, field)} | {shown} | {field.description} |"
 
 
-def _takes(field: Any) -> str:
+def _takes(name: str, field: Any) -> str:
     kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not NoneType]
     kind = kinds[0]
     if get_origin(field.annotation) is tuple:
@@ -85,7 +85,7 @@ def _takes(field: Any) -> str:
         return ", ".join(f"`{member.value}`" for member in kind)
     if kind is bool:
         return "`true`, `false`"
-    words = {int: "a whole number", float: "seconds", str: "text"}[kind]
+    words = {int: "a whole number", float: "seconds" if name.endswith("_s") else "a number", str: "text"}[kind]
     for bound in field.metadata:
         for sign, attribute in (("≥", "ge"), (">", "gt"), ("≤", "le")):
             limit = getattr(bound, attribute, None)

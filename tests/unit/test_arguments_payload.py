@@ -38,8 +38,20 @@ LINES: list[Any] = [{"sku": "a", "count": 1}]
     ("args", "kwargs", "argument", "said"),
     [
         pytest.param(["hunter2", LINES], {}, "report_id", "is a str that does not validate", id="no UUID"),
-        pytest.param([SOME_ID, [{"sku": "a"}]], {}, "lines", "at [0]['count'] does not validate", id="a field less"),
-        pytest.param([SOME_ID, [*LINES, {"sku": 1, "count": 1}]], {}, "lines", "at [1]['sku'] is an int", id="deep"),
+        pytest.param(
+            [SOME_ID, [{"sku": "a"}]],
+            {},
+            "lines",
+            "\"lines[0]['count']\" of its message does not validate",
+            id="a field less",
+        ),
+        pytest.param(
+            [SOME_ID, [*LINES, {"sku": 1, "count": 1}]],
+            {},
+            "lines",
+            "\"lines[1]['sku']\" of its message is an int",
+            id="deep",
+        ),
         pytest.param([SOME_ID, None], {}, "lines", "is a NoneType", id="null"),
         pytest.param([SOME_ID], {}, "lines", "is missing", id="an argument less"),
         pytest.param([SOME_ID, LINES, 1], {}, "#3", "is one too many", id="an argument more"),

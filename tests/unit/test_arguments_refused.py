@@ -255,38 +255,42 @@ AMBIGUOUS = dt.datetime.fromisoformat("2026-10-25T02:30")
 @pytest.mark.parametrize(
     ("annotation", "value", "said"),
     [
-        pytest.param(int, "5", "is a str, and would arrive as an int; pass an int", id="digits for an int"),
-        pytest.param(int, True, "is a bool, and would arrive as an int", id="bool for int"),
-        pytest.param(int, 5.0, "is a float, and would arrive as an int", id="float for int"),
-        pytest.param(int, Level.LOW, "is a Level, and would arrive as an int", id="IntEnum for int"),
-        pytest.param(float, True, "is a bool, and would arrive as a float", id="bool for float"),
-        pytest.param(float, 2**53 + 1, "is an int, and would arrive as a float", id="an int that no float holds"),
+        pytest.param(int, "5", "secret: str → int; pass an int", id="digits for an int"),
+        pytest.param(int, True, "secret: bool → int", id="bool for int"),
+        pytest.param(int, 5.0, "secret: float → int", id="float for int"),
+        pytest.param(int, Level.LOW, "secret: Level → int", id="IntEnum for int"),
+        pytest.param(float, True, "secret: bool → float", id="bool for float"),
+        pytest.param(float, 2**53 + 1, "secret: int → float", id="an int that no float holds"),
         pytest.param(str, 5, "is an int that does not validate: input should be a valid string", id="int for str"),
-        pytest.param(str, Markup("hunter2"), "is a Markup, and would arrive as a str", id="a subclass of str"),
-        pytest.param(str, b"hunter2", "is a bytes, and would arrive as a str", id="bytes for str"),
-        pytest.param(uuid.UUID, "6f0e8a2c-5f55-4a6c-9a39-3c1d0f3f6f11", "would arrive as a UUID", id="str for UUID"),
+        pytest.param(str, Markup("hunter2"), "secret: Markup → str", id="a subclass of str"),
+        pytest.param(str, b"hunter2", "secret: bytes → str", id="bytes for str"),
+        pytest.param(uuid.UUID, "6f0e8a2c-5f55-4a6c-9a39-3c1d0f3f6f11", "secret: str → UUID", id="str for UUID"),
         pytest.param(
-            uuid.UUID | str, "6f0e8a2c-5f55-4a6c-9a39-3c1d0f3f6f11", "would arrive as a UUID", id="a str like a UUID"
+            uuid.UUID | str, "6f0e8a2c-5f55-4a6c-9a39-3c1d0f3f6f11", "secret: str → UUID", id="a str like a UUID"
         ),
-        pytest.param(int | float, Decimal(1), "is a Decimal", id="Decimal for a number"),
-        pytest.param(dt.date, MIDNIGHT, "is a datetime, and would arrive as a date", id="datetime"),
-        pytest.param(dt.datetime, dt.date(2026, 1, 1), "is a date, and would arrive as a datetime", id="date"),
-        pytest.param(dt.datetime, 5, "is an int, and would arrive as a datetime", id="a number for a datetime"),
-        pytest.param(Colour, "red", "is a str, and would arrive as a Colour", id="the value of an enum"),
-        pytest.param(Literal[1], True, "is a bool, and would arrive as an int", id="True for a literal 1"),
+        pytest.param(int | float, Decimal(1), "secret: Decimal → int", id="Decimal for a number"),
+        pytest.param(dt.date, MIDNIGHT, "secret: datetime → date", id="datetime"),
+        pytest.param(dt.datetime, dt.date(2026, 1, 1), "secret: date → datetime", id="date"),
+        pytest.param(dt.datetime, 5, "secret: int → datetime", id="a number for a datetime"),
+        pytest.param(Colour, "red", "secret: str → Colour", id="the value of an enum"),
+        pytest.param(Literal[1], True, "secret: bool → int", id="True for a literal 1"),
         pytest.param(int, None, "is a NoneType that does not validate", id="None"),
-        pytest.param(Base, Derived(), "is a Derived, and would arrive as a Base", id="a subclass of a model"),
-        pytest.param(list[Base], [Base(), Derived()], "at [1] is a Derived", id="a subclass in a list"),
-        pytest.param(Base, {"a": 1}, "is a dict, and would arrive as a Base", id="a dict for a model"),
-        pytest.param(Point, Point3(1), "is a Point3, and would arrive as a Point", id="a subclass of a dataclass"),
-        pytest.param(Pair, WiderPair(1), "is a WiderPair, and would arrive as a Pair", id="a subclass of a tuple"),
-        pytest.param(Page[int], Page(items=[1]), "is a Page, and would arrive as a Page[int]", id="a bare generic"),
-        pytest.param(list[int], (1,), "is a tuple, and would arrive as a list", id="tuple for list"),
-        pytest.param(Sequence[int], (1,), "is a tuple, and would arrive as a list", id="tuple for Sequence"),
-        pytest.param(dict[int, str], {"1": "a"}, "has a key of another type", id="str keys for int keys"),
-        pytest.param(dict[bool, str], {1: "a"}, "has a key of another type", id="int keys for bool keys"),
-        pytest.param(Movie, {"name": "a", "year": 1}, "at ['year'] is not declared by its type", id="TypedDict extra"),
-        pytest.param(Movie, {}, "at ['name'] does not validate: field required", id="TypedDict without a key"),
+        pytest.param(Base, Derived(), "secret: Derived → Base", id="a subclass of a model"),
+        pytest.param(list[Base], [Base(), Derived()], "secret[1]: Derived → Base", id="a subclass in a list"),
+        pytest.param(Base, {"a": 1}, "secret: dict → Base", id="a dict for a model"),
+        pytest.param(Point, Point3(1), "secret: Point3 → Point", id="a subclass of a dataclass"),
+        pytest.param(Pair, WiderPair(1), "secret: WiderPair → Pair", id="a subclass of a tuple"),
+        pytest.param(Page[int], Page(items=[1]), "secret: Page → Page[int]", id="a bare generic"),
+        pytest.param(list[int], (1,), "secret: tuple → list", id="tuple for list"),
+        pytest.param(Sequence[int], (1,), "secret: tuple → list", id="tuple for Sequence"),
+        pytest.param(
+            dict[int, str], {"1": "a"}, "secret.keys(): str → int; declare the type", id="str keys for int keys"
+        ),
+        pytest.param(dict[bool, str], {1: "a"}, "secret.keys(): int → bool", id="int keys for bool keys"),
+        pytest.param(
+            Movie, {"name": "a", "year": 1}, "\"secret['year']\" is not declared by its type", id="TypedDict extra"
+        ),
+        pytest.param(Movie, {}, "\"secret['name']\" does not validate: field required", id="TypedDict without a key"),
         pytest.param(
             collections.deque[int], collections.deque([1], maxlen=3), "deque with a maxlen", id="deque with a maxlen"
         ),
@@ -305,21 +309,21 @@ def test_another_type_is_refused_although_it_could_be_coerced(annotation: Any, v
 @pytest.mark.parametrize(
     ("annotation", "value", "said"),
     [
-        pytest.param(Any, (1,), "is a tuple, and would arrive as a list", id="tuple"),
-        pytest.param(Any, {1}, "is a set, and would arrive as a list", id="set"),
-        pytest.param(Any, {"a": [AMBIGUOUS]}, "at ['a'][0] is a datetime, and would arrive as a str", id="datetime"),
-        pytest.param(Any, {1: "a"}, "has a key of another type", id="int keys"),
-        pytest.param(Any, Decimal(1), "is a Decimal, and would arrive as a str", id="Decimal"),
-        pytest.param(Any, b"hunter2", "is a bytes, and would arrive as a str", id="bytes"),
-        pytest.param(Any, Base(), "is a Base, and would arrive as a dict", id="model"),
-        pytest.param(Any, Point(1), "is a Point, and would arrive as a dict", id="dataclass"),
-        pytest.param(Any, Level.LOW, "is a Level, and would arrive as an int", id="enum"),
+        pytest.param(Any, (1,), "secret: tuple → list", id="tuple"),
+        pytest.param(Any, {1}, "secret: set → list", id="set"),
+        pytest.param(Any, {"a": [AMBIGUOUS]}, "secret['a'][0]: datetime → str", id="datetime"),
+        pytest.param(Any, {1: "a"}, "secret.keys(): int → str", id="int keys"),
+        pytest.param(Any, Decimal(1), "secret: Decimal → str", id="Decimal"),
+        pytest.param(Any, b"hunter2", "secret: bytes → str", id="bytes"),
+        pytest.param(Any, Base(), "secret: Base → dict", id="model"),
+        pytest.param(Any, Point(1), "secret: Point → dict", id="dataclass"),
+        pytest.param(Any, Level.LOW, "secret: Level → int", id="enum"),
         pytest.param(Any, math.nan, "is NaN or infinite", id="NaN"),
-        pytest.param(object, (1,), "is a tuple", id="tuple as object"),
-        pytest.param(list, [(1,)], "at [0] is a tuple", id="tuple in a bare list"),
-        pytest.param(dict[str, Any], {"hunter2@x": (1,)}, "at […] is a tuple", id="below a key that may be data"),
+        pytest.param(object, (1,), "secret: tuple → list", id="tuple as object"),
+        pytest.param(list, [(1,)], "secret[0]: tuple → list", id="tuple in a bare list"),
+        pytest.param(dict[str, Any], {"hunter2@x": (1,)}, "secret[…]: tuple → list", id="below a key that may be data"),
         pytest.param(Any, threading.Lock(), "is a lock, which cannot be written as JSON", id="lock"),
-        pytest.param(Any, [1, {"f": print}], "at [1]['f'] is a builtin_function_or_method", id="function"),
+        pytest.param(Any, [1, {"f": print}], "\"secret[1]['f']\" is a builtin_function_or_method", id="function"),
     ],
 )
 def test_without_a_type_only_plain_json_is_taken(annotation: Any, value: Any, said: str) -> None:
@@ -339,20 +343,24 @@ def test_an_unannotated_parameter_takes_only_plain_json() -> None:
 @pytest.mark.parametrize(
     ("annotation", "value", "said"),
     [
-        pytest.param(Nested, Nested(ratio=math.nan), "at .ratio is NaN or infinite, which JSON cannot say", id="NaN"),
-        pytest.param(Nested, Nested(raw=b"\xff"), "at .raw is bytes that are no UTF-8 text", id="bytes"),
-        pytest.param(list[Constants], [Constants(ratio=math.inf)], "at [0].ratio is NaN or infinite", id="constants"),
+        pytest.param(
+            Nested, Nested(ratio=math.nan), "'secret.ratio' is NaN or infinite, which JSON cannot say", id="NaN"
+        ),
+        pytest.param(Nested, Nested(raw=b"\xff"), "'secret.raw' is bytes that are no UTF-8 text", id="bytes"),
+        pytest.param(
+            list[Constants], [Constants(ratio=math.inf)], "'secret[0].ratio' is NaN or infinite", id="constants"
+        ),
         pytest.param(float | str, math.nan, "is NaN or infinite", id="NaN where a str is possible"),
         pytest.param(Decimal, Decimal("NaN"), "input should be a finite number", id="NaN as a Decimal"),
         pytest.param(Decimal, Decimal("sNaN"), "is a Decimal that does not validate", id="signalling NaN"),
-        pytest.param(Login, Login(password=SecretStr("hunter2")), "at .password is a SecretStr", id="secret"),
-        pytest.param(Excluded, Excluded(a=1, cache=6), "at .cache has exclude=True", id="excluded field"),
-        pytest.param(Private, private(3), "at ._seen would arrive changed", id="private attribute"),
-        pytest.param(Locked, Locked(), "at ._lock is a lock", id="private lock"),
-        pytest.param(Point, with_attribute(), "at .note would not arrive", id="an attribute beside the fields"),
+        pytest.param(Login, Login(password=SecretStr("hunter2")), "'secret.password' is a SecretStr", id="secret"),
+        pytest.param(Excluded, Excluded(a=1, cache=6), "'secret.cache' has exclude=True", id="excluded field"),
+        pytest.param(Private, private(3), "'secret._seen' would arrive changed", id="private attribute"),
+        pytest.param(Locked, Locked(), "'secret._lock' is a lock", id="private lock"),
+        pytest.param(Point, with_attribute(), "'secret.note' would not arrive", id="an attribute beside the fields"),
         pytest.param(Counted, Counted(1, 2), "does not validate", id="a field only for __init__"),
         pytest.param(str, "\ud800", "is text with a lone surrogate", id="surrogate"),
-        pytest.param(list[str], ["a", "\ud800"], "at [1] is text with a lone surrogate", id="surrogate in a list"),
+        pytest.param(list[str], ["a", "\ud800"], "'secret[1]' is text with a lone surrogate", id="surrogate in a list"),
         pytest.param(int, 10**5000, "holds a number that is too long", id="a number of 5000 digits"),
         pytest.param(dt.datetime, AMBIGUOUS.replace(fold=1), "by its fold which of two equal hours", id="fold"),
         pytest.param(
@@ -375,10 +383,10 @@ def test_an_unannotated_parameter_takes_only_plain_json() -> None:
         pytest.param(
             Base,
             unvalidated("hunter2"),
-            "at .a is a str that does not validate",
+            "'secret.a' is a str that does not validate",
             id="an unvalidated model",
         ),
-        pytest.param(Base, unvalidated("5"), "at .a is a str, and would arrive as an int", id="coercible"),
+        pytest.param(Base, unvalidated("5"), "secret.a: str → int", id="coercible"),
         pytest.param(
             FailingSerializer, FailingSerializer(a="hunter2"), "that its own serializer does not write", id="serializer"
         ),
@@ -391,7 +399,7 @@ def test_an_unannotated_parameter_takes_only_plain_json() -> None:
         pytest.param(
             RefusingValidator,
             RefusingValidator.model_construct(a="hunter2"),
-            "at .a is a str that does not validate: it is refused as value_error",
+            "'secret.a' is a str that does not validate: it is refused as value_error",
             id="a validator that quotes the value",
         ),
         pytest.param(Any, nested(190 + 20), "nested too deeply", id="deeper than JSON goes"),
@@ -399,7 +407,10 @@ def test_an_unannotated_parameter_takes_only_plain_json() -> None:
         pytest.param(Any, looped(), "holds itself", id="a list that holds itself"),
         pytest.param(Node, looped_model(), "holds itself", id="a model that holds itself"),
         pytest.param(
-            written_as_number(Liar), Liar(1, "hunter2"), "at .note would arrive changed", id="== that says yes to all"
+            written_as_number(Liar),
+            Liar(1, "hunter2"),
+            "'secret.note' would arrive changed",
+            id="== that says yes to all",
         ),
         pytest.param(written_as_number(Raiser), Raiser(1), "raises RuntimeError when it is compared", id="== raises"),
         pytest.param(written_as_number(Elementwise), Elementwise(1), "answers == with a list", id="== gives a list"),
@@ -418,7 +429,7 @@ def test_what_would_be_lost_on_the_way_is_refused(annotation: Any, value: Any, s
 def test_a_coercing_validator_does_not_hide_another_type() -> None:
     lax = Annotated[int, BeforeValidator(int)]
 
-    assert "is a str, and would arrive as an int" in str(refusal(lax, "5"))
+    assert "secret: str → int" in str(refusal(lax, "5"))
 
 
 def test_an_error_names_the_task_the_argument_and_what_to_do() -> None:

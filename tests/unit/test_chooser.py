@@ -176,7 +176,7 @@ def test_arguments_that_would_not_cross_are_refused_by_the_strict_check() -> Non
     registry, spec = declared()
     chooser = Chooser(registry=registry, policy=Recorder(STAYS), arguments_check=ArgumentsCheck.STRICT)
 
-    with pytest.raises(ArgumentError, match="argument 'rows'"):
+    with pytest.raises(ArgumentError, match=r"argument .rows\[0\]. is a str"):
         chooser.choose(spec.func, (["no number"],))
 
 

@@ -52,12 +52,10 @@ def _of_types(sent: Any, got: Any) -> Difference | None:
             problem="is NaN or infinite, and JSON has no word for it where no float is declared",
             remedy="declare it as a float, or pass None for it",
         )
-    arrives = f"would arrive as {article(type(got))}"
     if sent is Absence.ABSENT:
-        return Difference(problem=f"is not set, and {arrives}", remedy="set it")
-    return Difference(
-        problem=f"is {article(type(sent))}, and {arrives}",
-        remedy=f"pass {article(type(got))}, or annotate it with the type that is passed",
+        return Difference(problem=f"is not set, and would arrive as {article(type(got))}", remedy="set it")
+    return Difference.of_types(
+        type(sent), type(got), remedy=f"pass {article(type(got))}, or annotate it with the type that is passed"
     )
 
 
@@ -68,9 +66,7 @@ def _of_family(kind: type) -> Callable[[Any, Any], Difference | None]:
     return _dataclasses if dataclasses.is_dataclass(kind) else _opaque
 
 
-_OF_KEYS: Final = Difference(
-    problem="has a key of another type than would arrive", remedy="declare the type of the keys, or use strings"
-)
+_OF_KEYS: Final = "declare the type of the keys, or use strings"
 _UNDECLARED: Final = Difference(
     problem="is not declared by its type, and would not arrive", remedy="declare it or drop it"
 )
@@ -111,14 +107,23 @@ def _by_key(sent: dict[Any, Any], got: dict[Any, Any]) -> Difference | None:
     """In another order, as a TypedDict arrives (in that of its declaration), or with other keys."""
     arrived = {key: key for key in got}
     for key, value in sent.items():
-        found = difference_of(key, arrived.get(key, Absence.ABSENT))
-        if found is not None:
-            found = _OF_KEYS if len(sent) == len(got) else _UNDECLARED
-        else:
-            found = difference_of(value, got[key])
-        if found is not None:
+        other = arrived.get(key, Absence.ABSENT)
+        if difference_of(key, other) is not None:
+            return _of_key(key, other, [each for each in got if each not in sent], same_size=len(sent) == len(got))
+        if (found := difference_of(value, got[key])) is not None:
             return found.inside(key_step(key))
     return _states(sent, got)
+
+
+def _of_key(key: Any, other: Any, new: Collection[Any], *, same_size: bool) -> Difference:
+    """A key that would not arrive as it is. ``other``: the key equal to it there; ``new``: those that nobody sent."""
+    if not same_size:
+        return _UNDECLARED.inside(key_step(key))
+    # Which of the new ones it became is not known; where all are of one type, its type is.
+    kinds = {type(each) for each in (new if other is Absence.ABSENT else (other,))} - {type(key)}
+    if len(kinds) != 1:
+        return Difference(problem="is a key that would arrive changed", remedy=_OF_KEYS, path=key_step(key))
+    return Difference.of_types(type(key), kinds.pop(), remedy=_OF_KEYS).inside(".keys()")
 
 
 def _default_dicts(sent: defaultdict[Any, Any], got: defaultdict[Any, Any]) -> Difference | None:

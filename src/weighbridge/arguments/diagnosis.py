@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from weighbridge.arguments.kinds import kind_of
 from weighbridge.arguments.limit import is_too_deep
-from weighbridge.arguments.misfit import Misfit, article, at, key_step
+from weighbridge.arguments.misfit import Misfit, article, key_step
 
 #: Errors of pydantic whose text is made of the type's own words, never of what was passed.
 _SAFE: Final = frozenset(
@@ -57,11 +57,11 @@ def not_validated(name: str, value: Any, error: Exception) -> Misfit:
     path, leaf = _followed(value, first["loc"][1:])
     if kind in {"missing", "extra_forbidden"} and len(first["loc"]) > 1:
         path += key_step(first["loc"][-1])
-        return Misfit(argument=name, problem=f"{at(path)}does not validate: {said}", remedy=_FITTING)
+        return Misfit(argument=name, problem=f"does not validate: {said}", remedy=_FITTING, path=path)
     if isinstance(leaf, float) and not math.isfinite(leaf):
         return not_finite(name, path)
-    problem = f"{at(path)}is {article(type(leaf))} that does not validate: {said}"
-    return Misfit(argument=name, problem=problem, remedy=_FITTING)
+    problem = f"is {article(type(leaf))} that does not validate: {said}"
+    return Misfit(argument=name, problem=problem, remedy=_FITTING, path=path)
 
 
 def not_written(name: str, value: Any) -> Misfit:
@@ -72,7 +72,7 @@ def not_written(name: str, value: Any) -> Misfit:
     problem, remedy = _TOO_DEEP if depth == _DEPTH else _why_unwritable(leaf)
     if len(path) > _LONGEST_PATH:
         path = f"{path[:_LONGEST_PATH]}…"
-    return Misfit(argument=name, problem=f"{at(path)}{problem}", remedy=remedy, of_size=depth == _DEPTH)
+    return Misfit(argument=name, problem=problem, remedy=remedy, path=path, of_size=depth == _DEPTH)
 
 
 def _why_unwritable(leaf: Any) -> tuple[str, str]:
@@ -95,7 +95,8 @@ def not_finite(name: str, path: str) -> Misfit:
     """An argument with a NaN or an infinity where it would be lost."""
     return Misfit(
         argument=name,
-        problem=f"{at(path)}is NaN or infinite, which JSON cannot say",
+        path=path,
+        problem="is NaN or infinite, which JSON cannot say",
         remedy="pass None or a finite number, or give the model ser_json_inf_nan='strings'",
     )
 

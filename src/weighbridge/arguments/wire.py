@@ -10,7 +10,7 @@ from pydantic_core import from_json, to_json
 from weighbridge.arguments import diagnosis
 from weighbridge.arguments.comparison import difference_of
 from weighbridge.arguments.difference import Absence
-from weighbridge.arguments.misfit import Misfit, at
+from weighbridge.arguments.misfit import Misfit
 from weighbridge.arguments.schema import Schema
 from weighbridge.arguments.unset import unset_fields
 
@@ -77,7 +77,14 @@ def _difference(values: dict[str, Any], got: dict[str, Any]) -> Misfit | None:
     for name, value in values.items():
         found = difference_of(value, got.get(name, Absence.ABSENT))
         if found is not None:
-            return Misfit(argument=name, problem=f"{at(found.path)}{found.problem}", remedy=found.remedy)
+            return Misfit(
+                argument=name,
+                problem=found.problem,
+                remedy=found.remedy,
+                path=found.path,
+                sent=found.sent,
+                arrives=found.arrives,
+            )
     return None
 
 
