@@ -4,6 +4,7 @@ from weighbridge import errors
 from weighbridge._version import __version__
 from weighbridge.background import BackgroundTasks
 from weighbridge.call import Ticket
+from weighbridge.call_log_filter import CallLogFilter
 from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.declaration import DeclarationWarning, task
 from weighbridge.dispatcher import Dispatcher
@@ -15,6 +16,7 @@ from weighbridge.task import Weight
 
 __all__ = [
     "BackgroundTasks",
+    "CallLogFilter",
     "CurrentCall",
     "Decision",
     "DeclarationWarning",

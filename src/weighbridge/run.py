@@ -44,6 +44,11 @@ def current_call() -> CurrentCall:
         raise NoCurrentCallError from None
 
 
+def running_call() -> CurrentCall | None:
+    """As :func:`current_call`; ``None`` where no task runs."""
+    return _current.get(None)
+
+
 def runs_in_queue_lane() -> bool:
     """Whether this is the run of a queued call."""
     call = _current.get(None)

@@ -257,6 +257,7 @@ ORDER = (
     "Ticket",
     "CurrentCall",
     "current_call",
+    "CallLogFilter",
     "Dispatcher",
     "OutsideTasks",
     "Lane",
@@ -301,7 +302,7 @@ def _described(name: str) -> str:
     if dataclasses.is_dataclass(given):
         more = "The parts of the readings are in [Policy files](policy-file.md).\n" if name == "Facts" else ""
         return "\n".join([*parts, markdown_of(given), "", _fields(given), "", more]).rstrip() + "\n"
-    if name in ("Dispatcher", "BackgroundTasks"):
+    if name in ("Dispatcher", "BackgroundTasks", "CallLogFilter"):
         parts.append(f"```text\n{_signature(name, given.__init__)}\n```\n")
     parts.append(markdown_of(given) + "\n")
     for member, value in vars(given).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import subprocess
 import sys
@@ -98,6 +99,8 @@ class OpenPage:
 def opened(page: Path, folder: Path) -> Iterator[OpenPage]:
     """The page in ``folder``, which is the current one meanwhile. Its tasks are the only ones that there are."""
     modules, tasks, path, here = set(sys.modules), list(registry), list(sys.path), Path.cwd()
+    log = logging.getLogger()
+    handlers, level = list(log.handlers), log.level
     for spec in tasks:
         registry.discard(spec.name)
     os.chdir(folder)
@@ -108,6 +111,7 @@ def opened(page: Path, folder: Path) -> Iterator[OpenPage]:
     finally:
         os.chdir(here)
         sys.path[:] = path
+        log.handlers[:], log.level = handlers, level  # a page may configure logging
         for name in set(sys.modules) - modules:
             file = getattr(sys.modules[name], "__file__", None) or ""
             if Path(file).is_relative_to(folder):

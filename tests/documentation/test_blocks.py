@@ -24,6 +24,7 @@ from weighbridge.settings import PREFIX, Settings
 NOT_RUN = {
     ("docs/how-to/broker.md", "it needs a cluster"),
     ("docs/how-to/deploy.md", "it needs a Kubernetes cluster"),
+    ("docs/how-to/observe.md", "it changes classes of the whole process"),
     ("docs/reference/api.md", "a fragment of a docstring"),
 }
 #: Languages that a reader may copy from, and how their blocks are checked; any other is a mistake.

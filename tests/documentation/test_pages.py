@@ -282,6 +282,47 @@ def test_the_page_on_brokers_keeps_the_actors_of_the_user(open_page: OpenOne) ->
     assert {"yours", "service.charge"} <= set(service.dispatcher.worker_broker().get_declared_actors())
 
 
+def test_the_page_on_observing_shows_the_lines_that_its_app_logs(open_page: OpenOne) -> None:
+    page = open_page("docs/how-to/observe.md")
+    (shown,) = [block.code for block in page.blocks if block.language == "text"]
+    asked = "from app import app; client = TestClient(app); client.__enter__(); print(client.post('/orders/7').text)"
+    leave = "client.__exit__(None, None, None)"
+    ended = in_a_program(f"from fastapi.testclient import TestClient; {asked}; {leave}", page.folder)
+    call_id = json.loads(ended.stdout)["call"]
+    assert ended.stderr.count(call_id) == shown.count(call_id_of(shown)) == 3
+    lines = without_ids(ended.stderr).splitlines()
+    assert [line for line in lines if line.startswith(("INFO", "ERROR"))] == without_ids(shown).splitlines()
+    assert lines[lines.index("Traceback (most recent call last):") - 1] == without_ids(shown).splitlines()[-1]
+    assert lines[-1] == "ConnectionError: no mail server"
+
+
+def test_what_the_page_on_observing_says_of_sentry_runs(tmp_path: Path) -> None:
+    blocks = [block for block in blocks_of(ROOT / "docs/how-to/observe.md") if block.not_run is not None]
+    assert len(blocks) == 2
+    ended = in_a_program("\n".join(block.code for block in blocks), tmp_path, SENTRY_DSN="")
+    assert ended.stderr == ""
+
+
+def in_a_program(code: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def call_id_of(text: str) -> str:
+    found = re.search(r"call_id=(\S+)", text)
+    assert found is not None
+    return found[1]
+
+
 # -- a development session ----------------------------------------------------------------------------------
 
 
