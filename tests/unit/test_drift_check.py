@@ -121,6 +121,14 @@ def test_a_lost_attribute_is_no_drift() -> None:
     assert "argument 'rows[0].note' would not arrive" in str(error)
 
 
+def test_of_several_faults_the_first_one_is_told() -> None:
+    row = Row("2026")
+    for name in "nmlkjihgfedcba":
+        setattr(row, name, "secret")
+
+    assert [refusal(list[Row], [row, Row(WHEN)]).place for _ in range(3)] == ["rows[0].n"] * 3
+
+
 def test_two_classes_of_one_name_are_told_apart_by_their_modules() -> None:
     other: Any = dataclass(type("Row", (), {"__annotations__": {"when": Any}, "__module__": "elsewhere"}))
 

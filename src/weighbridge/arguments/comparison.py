@@ -220,7 +220,9 @@ def _states(sent: Any, got: Any, but: Collection[str] = ()) -> Difference | None
 def _attributes(sent: Mapping[str, Any], got: Mapping[str, Any], but: Collection[str] = ()) -> Difference | None:
     if not sent and not got:
         return None
-    for name in (sent.keys() | got.keys()).difference(but):
+    for name in {**sent, **got}:  # in their order, so that the same one is found each time
+        if name in but:
+            continue
         found = difference_of(sent.get(name, Absence.ABSENT), got.get(name, Absence.ABSENT))
         if found is not None:
             return found.inside(f".{name}")
