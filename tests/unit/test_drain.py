@@ -258,7 +258,9 @@ async def test_a_draining_lane_takes_only_what_it_can_hand_over() -> None:
             with pytest.raises(DrainingError, match="the service shuts down"):
                 opened.reserve_now([late, call(stays)])
             assert opened.reserve_now([late])
-            opened.start([late])
+            chain = opened.start([late])
+            with anyio.fail_after(5):
+                await chain.wait()
             go.set()
 
         group.start_soon(come_late)
