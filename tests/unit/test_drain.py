@@ -269,6 +269,32 @@ async def test_a_draining_lane_takes_only_what_it_can_hand_over() -> None:
     assert ran == []
 
 
+async def test_whoever_waits_for_room_until_the_lane_is_closed_is_refused() -> None:
+    queue = Queue()
+    queue.answer = queue.keep
+    refused: list[bool] = []
+    async with (
+        anyio.create_task_group() as group,
+        draining(queue, waiting_limit=1, admission_timeout_s=5, drain_timeout_s=0.05) as opened,
+    ):
+        await blocked(opened)
+        start(opened, call(crosses))
+
+        async def come_late() -> None:
+            with anyio.fail_after(5):
+                while opened._drain is None:
+                    await anyio.lowlevel.checkpoint()
+            with pytest.raises(DrainingError):
+                await opened.reserve([call(crosses)])
+            refused.append(True)
+
+        group.start_soon(come_late)
+
+    assert refused == [True]
+    counts = opened.counts()
+    assert (counts.accepted, counts.waiting) == (2, 0)
+
+
 async def test_calls_of_a_response_that_does_not_end_are_handed_over_when_the_time_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -109,6 +109,7 @@ class InProcessLane:
             drain.end()
             self._name_the_rest(chains, drain)
             chains.close()
+            self._room.refuse(_draining)  # or who has waited for room meanwhile would get what the others leave
             self._room.leave_all([*self._room.calls])
             self._note_change()
             try:
