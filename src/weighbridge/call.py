@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -138,3 +138,14 @@ class Call:
     options: Final[CallOptions] = CallOptions()
     payload: Final[Payload | None] = field(default=None, repr=False)
     attempts: Final[int] = 0
+
+
+async def on_loop(
+    call: Call,  # noqa: ARG001  # read in the frame, by who looks at the loop's thread
+    run: Callable[..., Awaitable[object]],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    """Await ``run(…)``, which runs ``call``. The frame of this says which call it is that runs on the event loop."""
+    await run(*args, **kwargs)

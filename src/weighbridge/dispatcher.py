@@ -24,6 +24,8 @@ from weighbridge.dispatch import Dispatch, publish, withdraw
 from weighbridge.errors import DispatcherError, NotOpenError
 from weighbridge.lanes.in_process import CallFailure, InProcessCounts, InProcessLane, OnError
 from weighbridge.lanes.starter import open_starter
+from weighbridge.load.loop_blocks import LoopBlockCounter, LoopBlocks
+from weighbridge.load.loop_sampler import LoopSampler
 from weighbridge.opening import connected, open_in_process, open_queue, report_unreachable
 from weighbridge.outlook import check_tasks, lanes_of
 from weighbridge.policy import Policy, load_policy, reads_of
@@ -94,6 +96,7 @@ class Dispatcher:
         self._readings: LiveReadings | None = None
         #: The lane of the last opening, which can be asked for its counts after it was closed.
         self._in_process: InProcessLane | None = None
+        self._loop_blocks: Final = LoopBlockCounter()
         self._stack: AsyncExitStack | None = None
         self._in_worker: WorkerDispatch | None = None
 
@@ -113,17 +116,21 @@ class Dispatcher:
         async with AsyncExitStack() as stack:
             self._stack = stack  # a second opening meanwhile is refused
             stack.callback(self._forget)
+            loop_sampler = LoopSampler.of_running_loop(
+                clock=time.monotonic, block_s=self.settings.loop_block_s, counter=self._loop_blocks
+            )
+            stack.callback(loop_sampler.stop)  # after the lanes have closed: a drain may take its time
+            loop_sampler.start()
             queue = await open_queue(self.settings, broker=self._broker, registry=registry, stack=stack)
             in_process = self._in_process = await open_in_process(
                 self.settings, queue=queue, registry=registry, on_error=self._on_error, stack=stack
             )
-            token = anyio.lowlevel.current_token()
             readings = LiveReadings(
                 in_process=in_process,
                 queue=queue,
+                loop=loop_sampler,
                 queues=lambda: {spec.queue for spec in registry},
                 clock=time.monotonic,
-                token=token,
             )
             stack.callback(readings.stop)
             readings.watch(reads_of(self._policy))
@@ -141,7 +148,7 @@ class Dispatcher:
                 queue=queue,
                 on_failure=self.settings.on_failure,
                 wait_in_process=self.settings.wait_in_process,
-                token=token,
+                token=anyio.lowlevel.current_token(),
             )
             publish(dispatch)
             stack.callback(withdraw, dispatch)
@@ -217,6 +224,14 @@ class Dispatcher:
     def in_process_failures(self) -> tuple[CallFailure, ...]:
         """The in-process calls that failed last, 100 at most, the latest at the end. On any thread."""
         return self._in_process.failures() if self._in_process is not None else ()
+
+    @property
+    def loop_blocks(self) -> Mapping[str, LoopBlocks]:
+        """How often and how long in-process calls have blocked the event loop, by task, since this was opened first.
+
+        Of blocks of ``loop_block_s`` and longer. On any thread. Two dispatchers on one loop both count all of them.
+        """
+        return self._loop_blocks.by_task()
 
     def _opened(self) -> Dispatch:
         if self._dispatch is None:

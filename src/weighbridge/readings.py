@@ -1,16 +1,14 @@
-"""The live readings of an open dispatcher: the lanes' counters, and samplers only for what the policy looks at."""
+"""The live readings of an open dispatcher: the lanes' counters, the loop's lag, and the broker if the policy asks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-import anyio.lowlevel
-
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
-from weighbridge.event_loop import soon
 from weighbridge.lanes.in_process import InProcessLane
-from weighbridge.load import BrokerSampler, LoopSampler
+from weighbridge.load.broker_sampler import BrokerSampler
+from weighbridge.load.loop_sampler import LoopSampler
 
 if TYPE_CHECKING:
     from weighbridge.lanes.queue import QueueLane  # loads Dramatiq, which a service without a queue never needs
@@ -24,27 +22,19 @@ class LiveReadings:
         *,
         in_process: InProcessLane,
         queue: QueueLane | None,
+        loop: LoopSampler,
         queues: Callable[[], Iterable[str]],
         clock: Callable[[], float],
-        token: anyio.lowlevel.EventLoopToken,
     ) -> None:
         self._in_process = in_process
         self._queue = queue
         self._queues = queues
         self._clock = clock
-        self._token = token
-        self._loop_sampler: LoopSampler | None = None
+        self._loop_sampler = loop
         self._broker_sampler: BrokerSampler | None = None
 
     def watch(self, reads: frozenset[str] | None) -> None:
-        """Sample what a policy that reads these facts (``None``: all) looks at, and nothing else."""
-        if _any_below(reads, "loop"):
-            if self._loop_sampler is None:
-                self._loop_sampler = LoopSampler(soon=soon(self._token), clock=self._clock)
-                self._loop_sampler.start()
-        elif self._loop_sampler is not None:
-            self._loop_sampler.stop()
-            self._loop_sampler = None
+        """Sample the broker if a policy that reads these facts (``None``: all) looks at it, and only then."""
         if _any_below(reads, "broker") and self._queue is not None:
             if self._broker_sampler is None:
                 self._broker_sampler = BrokerSampler(
@@ -56,7 +46,7 @@ class LiveReadings:
             self._broker_sampler = None
 
     def stop(self) -> None:
-        """Stop all sampling."""
+        """Stop sampling the broker."""
         self.watch(frozenset())
 
     def in_process(self, *, ahead: int = 0) -> InProcessReading:
@@ -65,7 +55,7 @@ class LiveReadings:
 
     def loop(self) -> LoopReading:
         """The last measured lag of the event loop."""
-        return LoopReading() if self._loop_sampler is None else self._loop_sampler.reading()
+        return self._loop_sampler.reading()
 
     def broker(self, queue: str) -> BrokerReading:
         """The last reading of the broker."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +47,11 @@ def current_call() -> CurrentCall:
 def running_call() -> CurrentCall | None:
     """As :func:`current_call`; ``None`` where no task runs."""
     return _current.get(None)
+
+
+def current_call_in(context: Context) -> CurrentCall | None:
+    """The call whose run ``context`` belongs to, if any; also for another thread than the one that runs there."""
+    return context.get(_current)
 
 
 def runs_in_queue_lane() -> bool:

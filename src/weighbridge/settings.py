@@ -127,6 +127,13 @@ class Settings(BaseSettings):
         description="Seconds that in-process calls get at shutdown before they are cancelled. What waits and can be "
         "queued is handed over to the queue at once.",
     )
+    loop_block_s: float = Field(
+        default=0.1,
+        ge=0,
+        le=60,
+        description="Seconds for which an async call may block the event loop in process before a warning names it. "
+        "0: none is named.",
+    )
     modules: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Modules that declare tasks, for the commands; comma-separated in the environment."
     )
@@ -226,6 +233,7 @@ class SettingsArguments(TypedDict, total=False):
     on_failure: Literal["continue", "stop"] | OnFailure
     wait_in_process: bool
     drain_timeout_s: float
+    loop_block_s: float
     modules: Sequence[str]
     arguments_check: Literal["off", "warn", "strict"] | ArgumentsCheck
     arguments_check_share: float

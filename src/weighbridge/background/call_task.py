@@ -6,7 +6,7 @@ from functools import partial, update_wrapper
 
 from starlette.background import BackgroundTask
 
-from weighbridge.call import Call
+from weighbridge.call import Call, on_loop
 from weighbridge.decision import Lane
 from weighbridge.run import CurrentCall, running
 
@@ -45,4 +45,4 @@ class CallTask(BackgroundTask):
         self.begun = True
         call = self.call
         with running(CurrentCall(id=call.id, task=call.name, attempt=1, lane=Lane.IN_PROCESS)):
-            await super().__call__()  # which tracers hook into
+            await on_loop(call, super().__call__)  # which tracers hook into

@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from weighbridge.call import Call
+from weighbridge.call import Call, on_loop
 from weighbridge.decision import Lane
 from weighbridge.errors import TimeLimitError
 from weighbridge.events import emit
@@ -92,7 +92,7 @@ class Runner:
         limit_s = call.spec.time_limit_s if call.spec is not None else None
         if call.is_async:
             if limit_s is None:
-                await call.func(*call.args, **call.kwargs)
+                await on_loop(call, call.func, *call.args, **call.kwargs)
             else:
                 await self._run_within(limit_s, call)
             return
@@ -109,7 +109,7 @@ class Runner:
         interrupted: BaseException | None = None
         with anyio.move_on_after(limit_s) as scope:
             try:
-                await call.func(*call.args, **call.kwargs)
+                await on_loop(call, call.func, *call.args, **call.kwargs)
             except anyio.get_cancelled_exc_class() as error:
                 interrupted = error
                 raise

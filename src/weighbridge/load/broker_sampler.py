@@ -1,4 +1,4 @@
-"""The samplers behind the readings of load: each measures on a thread of its own, none on the request path."""
+"""The broker sampler: reads in the background how many messages wait in each queue."""
 
 from __future__ import annotations
 
@@ -7,61 +7,14 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from weighbridge.decision import BrokerReading, LoopReading
-from weighbridge.event_loop import Soon
+from weighbridge.decision import BrokerReading
 from weighbridge.events import emit
 
 logger: Final = logging.getLogger("weighbridge.load")
 
 BROKER_NOT_READ: Final = "load.broker_not_read"
 
-LOOP_INTERVAL_S: Final = 0.05
 BROKER_INTERVAL_S: Final = 1.0
-
-
-class LoopSampler:
-    """Measures how late the event loop answers, from a thread, so that a blocked loop is seen while it blocks.
-
-    Every 50 ms the thread asks the loop (by ``soon``, its thread-safe "call this soon") to answer; the lag is the
-    time until it does, and grows while it does not.
-    """
-
-    def __init__(self, *, soon: Soon, clock: Callable[[], float]) -> None:
-        self._soon = soon
-        self._clock = clock
-        self._asked_at_s: float | None = None
-        self._lag_s: float | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="weighbridge-loop-sampler", daemon=True)
-
-    def start(self) -> None:
-        """Start measuring."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask the thread to end; it does within 50 ms."""
-        self._stopping.set()
-
-    def reading(self) -> LoopReading:
-        """The last measured lag, or the one that is growing now if that is longer."""
-        asked_at_s, lag_s = self._asked_at_s, self._lag_s
-        if asked_at_s is not None:
-            lag_s = max(lag_s or 0.0, self._clock() - asked_at_s)
-        return LoopReading(lag_ms=None if lag_s is None else lag_s * 1_000)
-
-    def _sample(self) -> None:
-        while not self._stopping.wait(LOOP_INTERVAL_S):
-            if self._asked_at_s is None:
-                self._asked_at_s = self._clock()
-                try:
-                    self._soon(self._answer)
-                except RuntimeError:  # the loop is closed: there is nothing left to measure
-                    return
-
-    def _answer(self) -> None:
-        if self._asked_at_s is not None:
-            self._lag_s = self._clock() - self._asked_at_s
-            self._asked_at_s = None
 
 
 class BrokerSampler:

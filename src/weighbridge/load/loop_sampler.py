@@ -1,0 +1,148 @@
+"""The loop sampler: measures from a thread how late the event loop answers, and lets the guard look meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Self
+
+import anyio.lowlevel
+
+from weighbridge.decision import LoopReading
+from weighbridge.event_loop import Soon, soon
+from weighbridge.events import emit
+from weighbridge.load.loop_blocks import LoopBlockCounter
+from weighbridge.load.loop_guard import LoopGuard
+from weighbridge.load.loop_thread import LoopThread
+
+logger: Final = logging.getLogger("weighbridge.load")
+
+GUARD_FAILED: Final = "load.loop_guard_failed"
+
+#: Seconds from one question to the next, if the loop answers.
+LOOP_INTERVAL_S: Final = 0.05
+#: Seconds after which a loop that has not answered is looked at. One that is well answers far sooner.
+FIRST_LOOK_S: Final = 0.01
+#: The thread has woken late if it did by more seconds than this. A few threads that compute cost it some 5 ms each.
+LATE_S: Final = 0.05
+
+
+class _Question:
+    """What the loop was asked, and whether it has answered; in seconds of the sampler's clock."""
+
+    __slots__ = ("answered_at_s", "asked_at_s")
+
+    def __init__(self, asked_at_s: float) -> None:
+        self.asked_at_s: Final = asked_at_s
+        self.answered_at_s: float | None = None
+
+
+class LoopSampler:
+    """Measures how late the event loop answers, from a thread, so that a blocked loop is seen while it blocks.
+
+    Every 50 ms the thread asks the loop (by ``soon``, its thread-safe "call this soon") to answer; the lag is the
+    time until it does, and grows while it does not. Meanwhile ``guard``, if there is one, looks at what runs there.
+    """
+
+    def __init__(self, *, soon: Soon, clock: Callable[[], float], guard: LoopGuard | None = None) -> None:
+        self._soon = soon
+        self._clock = clock
+        self._guard = guard
+        self._question: _Question | None = None
+        self._lag_s: float | None = None
+        #: When the next poll should take place.
+        self._due_at_s = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="weighbridge-loop-sampler", daemon=True)
+
+    @classmethod
+    def of_running_loop(cls, *, clock: Callable[[], float], block_s: float, counter: LoopBlockCounter) -> Self:
+        """A sampler of the loop that runs on this thread, with a guard.
+
+        :param block_s: Seconds for which a call may block the loop before the guard tells of it; 0 for no guard.
+        :param counter: What the guard counts in.
+        """
+        token = anyio.lowlevel.current_token()
+        guard: LoopGuard | None = None
+        if block_s > 0:
+            thread = LoopThread(ident=threading.get_ident(), token=token)
+            guard = LoopGuard(look=thread.look, block_s=block_s, counter=counter)
+        return cls(soon=soon(token), clock=clock, guard=guard)
+
+    def start(self) -> None:
+        """Start measuring."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end, which it does at once; on the loop, which therefore is not blocked."""
+        self._stopping.set()
+
+    def reading(self) -> LoopReading:
+        """The last measured lag, or the one that is growing now if that is longer."""
+        question, lag_s = self._question, self._lag_s
+        if question is not None and question.answered_at_s is None:
+            lag_s = max(lag_s or 0.0, self._clock() - question.asked_at_s)
+        return LoopReading(lag_ms=None if lag_s is None else lag_s * 1_000)
+
+    def poll(self) -> float:
+        """Ask the loop, or see whether it has answered; the seconds until the next poll. For the sampler's thread.
+
+        :raises RuntimeError: if the loop has ended.
+        """
+        now_s, question = self._clock(), self._question
+        late = now_s - self._due_at_s > LATE_S
+        if question is None:
+            self._question = question = _Question(now_s)
+            self._soon(partial(self._answer, question))
+            wait_s = FIRST_LOOK_S
+        elif question.answered_at_s is None:
+            wait_s = self._look(question, now_s, late=late)
+        else:
+            self._end_of_lag(question.answered_at_s, late=late)
+            self._question = None
+            wait_s = LOOP_INTERVAL_S - FIRST_LOOK_S
+        self._due_at_s = self._clock() + wait_s  # not from before: to log may take its time
+        return wait_s
+
+    def _sample(self) -> None:
+        wait_s = 0.0
+        while not self._stopping.wait(wait_s):
+            try:
+                wait_s = self.poll()
+            except RuntimeError:  # the loop is closed: there is nothing left to measure
+                break
+        # Whatever blocked the loop does no longer, and may not have been told yet.
+        now_s, question = self._clock(), self._question
+        answered_at_s = None if question is None else question.answered_at_s
+        self._end_of_lag(now_s if answered_at_s is None else answered_at_s, late=now_s - self._due_at_s > LATE_S)
+
+    def _answer(self, question: _Question) -> None:
+        answered_at_s = self._clock()
+        self._lag_s = answered_at_s - question.asked_at_s
+        question.answered_at_s = answered_at_s
+
+    # -- the guard ------------------------------------------------------------------------------------------
+
+    def _look(self, question: _Question, now_s: float, *, late: bool) -> float:
+        guard = self._guard
+        if guard is None:
+            return LOOP_INTERVAL_S
+        try:
+            guard.unanswered(asked_at_s=question.asked_at_s, now_s=now_s, late=late)
+        except Exception as error:  # noqa: BLE001  # of a look at foreign frames, or of a logging handler
+            self._give_up_guard(error)
+        return guard.look_again_s
+
+    def _end_of_lag(self, at_s: float, *, late: bool) -> None:
+        if self._guard is not None:
+            try:
+                self._guard.answered(at_s, late=late)
+            except Exception as error:  # noqa: BLE001  # as above
+                self._give_up_guard(error)
+
+    def _give_up_guard(self, error: Exception) -> None:
+        """Go on without: policies need the lag, and a guard that fails once would fail at each look."""
+        self._guard = None
+        emit(logger, GUARD_FAILED, level=logging.ERROR, error=error)

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from weighbridge.load.loop_blocks import LoopBlockCounter
+from weighbridge.load.loop_guard import LoopGuard
+from weighbridge.load.loop_sampler import LATE_S, LoopSampler
+from weighbridge.load.loop_thread import Look
+
+CALL = Look(task="app.render", call_id="1", lines=(("app.py", 3, "render"),))
+
+
+def eventually(holds: Callable[[], bool], *, within_s: float = 5.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+@contextmanager
+def sampling(sampler: LoopSampler) -> Iterator[LoopSampler]:
+    sampler.start()
+    try:
+        yield sampler
+    finally:
+        sampler.stop()
+
+
+def sampler_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "loop-sampler" in thread.name]
+
+
+class Loop:
+    """A loop that answers when a test says so, with its sampler, on a clock of its own and without a thread."""
+
+    def __init__(self, *, guarded: bool = True) -> None:
+        self.now_s = 100.0
+        self.questions: list[Callable[[], None]] = []
+        self.runs: Look | None = CALL
+        self.looks = 0
+        self.counter = LoopBlockCounter()
+        guard = LoopGuard(look=self.look, block_s=0.1, counter=self.counter) if guarded else None
+        self.sampler = LoopSampler(soon=self.questions.append, clock=lambda: self.now_s, guard=guard)
+        self.wait_s = 0.0
+
+    def look(self) -> Look | None:
+        self.looks += 1
+        return self.runs
+
+    def poll(self, *, late_s: float = 0.0) -> None:
+        """As the sampler's thread does, when it has waited, and ``late_s`` more."""
+        self.now_s += self.wait_s + late_s
+        self.wait_s = self.sampler.poll()
+
+    def answer(self) -> None:
+        self.questions.pop()()
+
+    def lag_ms(self) -> float | None:
+        return self.sampler.reading().lag_ms
+
+
+# -- the lag ------------------------------------------------------------------------------------------------
+
+
+def test_the_lag_of_a_loop_is_unknown_before_the_first_measurement() -> None:
+    assert Loop().lag_ms() is None
+
+
+def test_the_lag_is_the_time_from_the_question_to_the_answer() -> None:
+    loop = Loop()
+    loop.poll()
+    loop.now_s += 0.002
+    loop.answer()
+    loop.now_s += 9
+    assert loop.lag_ms() == pytest.approx(2)
+
+
+def test_the_lag_of_a_blocked_loop_grows_while_it_blocks() -> None:
+    loop = Loop()
+    loop.poll()
+    loop.now_s += 0.5
+    assert loop.lag_ms() == pytest.approx(500)
+    loop.now_s += 0.5
+    assert loop.lag_ms() == pytest.approx(1_000)
+
+
+def test_a_lag_that_has_just_begun_does_not_hide_the_longer_one_before_it() -> None:
+    loop = Loop()
+    loop.poll()
+    loop.now_s += 0.5
+    loop.answer()
+    loop.poll()
+    loop.poll()
+    loop.now_s += 0.001
+    assert loop.lag_ms() == pytest.approx(500)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_loop_that_answers_is_asked_every_fifty_milliseconds(guarded: bool) -> None:
+    loop = Loop(guarded=guarded)
+    asked_at_s: list[float] = []
+    while len(asked_at_s) < 4:
+        loop.poll()
+        if loop.questions:
+            asked_at_s.append(loop.now_s)
+            loop.answer()
+    assert asked_at_s == pytest.approx([100, 100.05, 100.1, 100.15])
+    assert loop.looks == 0
+
+
+def test_a_loop_that_does_not_answer_is_asked_once() -> None:
+    loop = Loop()
+    for _ in range(10):
+        loop.poll()
+    assert len(loop.questions) == 1
+
+
+def test_without_a_guard_the_lag_of_a_blocked_loop_is_measured_all_the_same() -> None:
+    loop = Loop(guarded=False)
+    for _ in range(10):
+        loop.poll()
+    assert loop.lag_ms() == pytest.approx(410)
+
+
+# -- the guard ----------------------------------------------------------------------------------------------
+
+
+def test_the_guard_looks_ten_milliseconds_after_the_question_and_then_every_twenty() -> None:
+    loop = Loop()
+    looked_at_s: list[float] = []
+    for _ in range(5):
+        loop.poll()
+        if loop.looks > len(looked_at_s):
+            looked_at_s.append(loop.now_s)
+    assert looked_at_s == pytest.approx([100.01, 100.03, 100.05, 100.07])
+
+
+def test_a_call_has_blocked_the_loop_from_the_question_to_the_answer() -> None:
+    loop = Loop()
+    for _ in range(8):
+        loop.poll()
+    loop.now_s += 0.005
+    loop.answer()
+    loop.poll()
+    assert loop.counter.by_task()["app.render"].longest_s == pytest.approx(0.135)
+
+
+def test_a_thread_that_wakes_late_does_not_count_what_it_has_not_seen() -> None:
+    loop = Loop()
+    for _ in range(8):
+        loop.poll()
+    loop.poll(late_s=3.0)
+    loop.answer()
+    loop.poll()
+    assert loop.counter.by_task()["app.render"].longest_s == pytest.approx(0.13)
+
+
+def test_an_answer_that_is_seen_late_is_no_block() -> None:
+    loop = Loop()
+    for _ in range(3):
+        loop.poll()
+    loop.now_s += 3
+    loop.answer()
+    loop.poll()
+    assert loop.counter.by_task() == {}
+
+
+def test_a_few_threads_that_compute_do_not_make_it_late() -> None:
+    loop = Loop()
+    for _ in range(4):
+        loop.poll(late_s=0.9 * LATE_S)
+    loop.answer()
+    loop.poll()
+    assert loop.counter.by_task()["app.render"].blocks == 1
+
+
+def test_time_that_it_takes_to_tell_does_not_make_it_late(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop()
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            loop.now_s += 1
+
+    handler = Slow()
+    logger = logging.getLogger("weighbridge.in_process")
+    logger.addHandler(handler)
+    try:
+        while not caplog.records:  # it is told after two seconds
+            loop.poll()
+        told_after_s = loop.now_s - 100
+        loop.poll()
+    finally:
+        logger.removeHandler(handler)
+    assert loop.counter.by_task()["app.render"].longest_s == pytest.approx(told_after_s + 0.02)
+
+
+def test_a_guard_that_fails_is_told_once_and_the_lag_is_measured_on(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Loop):
+        def look(self) -> Look | None:
+            raise LookupError("no such frame")
+
+    loop = Broken()
+    for _ in range(10):
+        loop.poll()
+    loop.answer()
+    loop.poll()
+    (record,) = caplog.records
+    assert record.getMessage() == "load.loop_guard_failed"
+    assert "no such frame" in caplog.text
+    assert loop.lag_ms() is not None
+
+
+# -- the thread ---------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_answers_at_once_has_a_lag() -> None:
+    with sampling(LoopSampler(soon=lambda answer: answer(), clock=time.monotonic)) as sampler:
+        assert eventually(lambda: sampler.reading().lag_ms is not None)
+
+
+def test_sampling_ends_when_it_is_stopped() -> None:
+    before = sampler_threads()
+    with sampling(LoopSampler(soon=lambda answer: answer(), clock=time.monotonic)):
+        assert len(sampler_threads()) == len(before) + 1
+    assert eventually(lambda: len(sampler_threads()) == len(before))
+
+
+def test_sampling_ends_with_the_loop() -> None:
+    before = sampler_threads()
+    asked = threading.Event()
+
+    def closed(answer: Callable[[], None]) -> None:
+        asked.set()
+        raise RuntimeError("Event loop is closed")
+
+    with sampling(LoopSampler(soon=closed, clock=time.monotonic)):
+        assert asked.wait(5)
+        assert eventually(lambda: len(sampler_threads()) == len(before))
+
+
+def test_a_block_that_ends_when_sampling_does_is_counted() -> None:
+    counter = LoopBlockCounter()
+    looks: list[None] = []
+
+    def look() -> Look:
+        looks.append(None)
+        return CALL
+
+    guard = LoopGuard(look=look, block_s=0.01, counter=counter)
+    with sampling(LoopSampler(soon=lambda answer: None, clock=time.monotonic, guard=guard)):
+        assert eventually(lambda: len(looks) > 10)
+        assert counter.by_task() == {}  # it goes on
+    assert eventually(lambda: "app.render" in counter.by_task())
