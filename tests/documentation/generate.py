@@ -25,6 +25,7 @@ from weighbridge.background.outside import OutsideTasks
 from weighbridge.cli.group import COMMANDS, command
 from weighbridge.declaration import task
 from weighbridge.errors import WeighbridgeError
+from weighbridge.load.loop_blocks import LoopBlocks
 from weighbridge.settings import PREFIX, Settings
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -237,7 +238,7 @@ def _option(option: click.Option) -> str:
 # -- the API ------------------------------------------------------------------------------------------------
 
 #: What stands in the reference beside the names of ``weighbridge.__all__``: what those give back.
-GIVEN_BACK = {"OptionsView": OptionsView, "OutsideTasks": OutsideTasks}
+GIVEN_BACK = {"OptionsView": OptionsView, "OutsideTasks": OutsideTasks, "LoopBlocks": LoopBlocks}
 #: Names that have a page of their own.
 ELSEWHERE = {
     "Settings": "Every setting, as a frozen object. See [Settings](settings.md).",
@@ -260,6 +261,7 @@ ORDER = (
     "CallLogFilter",
     "Dispatcher",
     "OutsideTasks",
+    "LoopBlocks",
     "Lane",
     "Decision",
     "Policy",

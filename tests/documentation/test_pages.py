@@ -19,6 +19,7 @@ import dramatiq
 import httpx
 import pytest
 import redis
+from blockbuster import BlockBuster
 from fastapi.testclient import TestClient
 from tests.documentation.blocks import ROOT, blocks_of
 from tests.documentation.page import OpenPage
@@ -157,6 +158,29 @@ def test_the_page_on_lanes_says_where_each_call_goes(open_page: OpenOne) -> None
     with TestClient(module.app) as client:
         answer = client.post("/users/1/reminders").json()
     assert answer == {"now": "in_process", "later": "queue", "elsewhere": "queue"}
+
+
+def test_the_page_on_the_event_loop_shows_what_is_logged_and_counted(
+    open_page: OpenOne, caplog: pytest.LogCaptureFixture, blockbuster: BlockBuster
+) -> None:
+    blockbuster.functions["time.sleep"].deactivate()  # which would have a line in the stack
+    page = open_page("docs/concepts/event-loop.md")
+    page.import_all()
+    with TestClient(page.modules["app"].app) as client:
+
+        def counted() -> bool:
+            assert client.post("/orders/1").status_code == 202
+            return "app.notify" in client.get("/blocks").json()
+
+        until(counted)
+        counts = client.get("/blocks").json()["app.notify"]
+    record = next(record for record in caplog.records if record.name == "weighbridge.in_process")
+    logged = f"{record.levelname} {record.name} {record.getMessage()}\n{record.stack_info}\n"
+    logged = without_ids(logged).replace(f"{page.folder}/", "")
+    (shown,) = [block.code for block in page.blocks if block.language == "text"]
+    assert re.sub(r"_ms=\d+", "_ms=N", logged) == re.sub(r"_ms=\d+", "_ms=N", without_ids(shown))
+    assert counts["blocks"] >= 1
+    assert 0.1 <= counts["longest_s"] <= counts["total_s"]
 
 
 def test_the_page_on_the_commit_point_enqueues_after_the_database_has_committed(open_page: OpenOne) -> None:

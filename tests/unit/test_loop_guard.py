@@ -83,15 +83,17 @@ def test_the_stack_stands_on_the_record_from_the_function_of_the_task_down(caplo
 
 
 def test_the_stack_is_the_one_that_most_looks_have_found(caplog: pytest.LogCaptureFixture) -> None:
-    elsewhere = Look(task=A.task, call_id=A.call_id, lines=(("app.py", 99, "elsewhere"),))
+    elsewhere, at_last = (
+        Look(task=A.task, call_id=A.call_id, lines=(("app.py", 99, function),)) for function in ("elsewhere", "at_last")
+    )
     watch = Watch()
     watch.ask()
-    for runs in (elsewhere, A, A, A, elsewhere, elsewhere, A, elsewhere, A, elsewhere, A):
+    for runs in (elsewhere, A, A, A, elsewhere, elsewhere, A, elsewhere, A, elsewhere, A, at_last):
         watch.look(runs)
     watch.answer()
     (record,) = caplog.records
     assert "helper" in (record.stack_info or "")
-    assert "elsewhere" not in (record.stack_info or "")
+    assert 'app.py", line 99' not in (record.stack_info or "")
 
 
 def test_a_block_that_is_shorter_than_the_setting_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
