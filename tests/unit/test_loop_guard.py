@@ -186,9 +186,22 @@ def test_a_block_is_one_block_though_the_thread_was_late_in_its_midst(caplog: py
     assert vars(caplog.records[0])["blocked_ms"] == 250
 
 
-@pytest.mark.parametrize(("block_s", "again_s"), [(0.001, 0.01), (0.1, 0.02), (0.2, 0.04), (60, 0.05)])
-def test_the_loop_is_looked_at_several_times_in_the_shortest_block_that_is_told(block_s: float, again_s: float) -> None:
-    assert Watch(block_s=block_s).guard.look_again_s == pytest.approx(again_s)
+@pytest.mark.parametrize(
+    ("block_s", "lasts_s", "again_s"),
+    [
+        (0.1, 0.01, 0.02),
+        (0.1, 0.15, 0.02),
+        (0.1, 0.25, 0.05),
+        (0.001, 0.001, 0.01),
+        (0.2, 0.01, 0.04),
+        (60, 0.01, 0.05),
+    ],
+)
+def test_the_loop_is_looked_at_several_times_in_the_shortest_block_that_is_told(
+    block_s: float, lasts_s: float, again_s: float
+) -> None:
+    guard = LoopGuard(look=lambda: None, block_s=block_s, counter=LoopBlockCounter())
+    assert guard.unanswered(asked_at_s=50.0, now_s=50.0 + lasts_s, late=False) == pytest.approx(again_s)
 
 
 # -- how often it is told -----------------------------------------------------------------------------------

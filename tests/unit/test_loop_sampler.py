@@ -133,7 +133,7 @@ def test_without_a_guard_the_lag_of_a_blocked_loop_is_measured_all_the_same() ->
 # -- the guard ----------------------------------------------------------------------------------------------
 
 
-def test_the_guard_looks_ten_milliseconds_after_the_question_and_then_every_twenty() -> None:
+def test_the_guard_looks_ten_milliseconds_after_the_question_and_then_as_often_as_it_says() -> None:
     loop = Loop()
     looked_at_s: list[float] = []
     for _ in range(5):
@@ -197,9 +197,11 @@ def test_time_that_it_takes_to_tell_does_not_make_it_late(caplog: pytest.LogCapt
             loop.poll()
         told_after_s = loop.now_s - 100
         loop.poll()
+        seen_after_s = loop.now_s - 100
     finally:
         logger.removeHandler(handler)
-    assert loop.counter.by_task()["app.render"].longest_s == pytest.approx(told_after_s + 0.02)
+    assert loop.counter.by_task()["app.render"].longest_s == pytest.approx(seen_after_s)
+    assert seen_after_s > told_after_s
 
 
 def test_a_guard_that_fails_is_told_once_and_the_lag_is_measured_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ LOOP_BLOCKED: Final = "in_process.loop_blocked"
 
 #: Looks in a block that is told are at least as many; a single one may find a call in the midst of a short step.
 LOOKS_NEEDED: Final = 2
-#: The seconds between looks are so many in the shortest block that is told, but within these bounds.
+#: So many looks find the shortest block that is told, but they follow one another within these bounds, in seconds.
 LOOKS_PER_BLOCK: Final = 5
 SHORTEST_LOOK_AGAIN_S: Final = 0.01
 LONGEST_LOOK_AGAIN_S: Final = 0.05
@@ -82,19 +82,29 @@ class LoopGuard:
         self._look = look
         self._block_s = block_s
         self._counter = counter
-        #: Seconds from one look to the next, while the loop does not answer.
-        self.look_again_s: Final = min(max(block_s / LOOKS_PER_BLOCK, SHORTEST_LOOK_AGAIN_S), LONGEST_LOOK_AGAIN_S)
+        self._look_again_s = min(max(block_s / LOOKS_PER_BLOCK, SHORTEST_LOOK_AGAIN_S), LONGEST_LOOK_AGAIN_S)
         self._block: _Block | None = None
         #: Whether there was a look since the loop was asked.
         self._looked = False
         #: When each task was told last, and its longest block then.
         self._told: dict[str, tuple[float, float]] = {}
 
-    def unanswered(self, *, asked_at_s: float, now_s: float, late: bool) -> None:
-        """The loop, asked at ``asked_at_s``, has not answered yet."""
-        # What the first look finds has begun before the loop was asked, or it would have answered.
-        begun_at_s = now_s if self._looked else asked_at_s
+    def unanswered(self, *, asked_at_s: float, now_s: float, late: bool) -> float:
+        """The loop, asked at ``asked_at_s``, has not answered yet; the seconds until it should be looked at again."""
+        # The first look follows the question at once, so what it finds is what has kept the loop from answering.
+        self._see(begun_at_s=now_s if self._looked else asked_at_s, now_s=now_s, late=late)
         self._looked = True
+        # A lag that has lasted for some time may be seen less exactly, for less.
+        return self._look_again_s if now_s - asked_at_s < 2 * self._block_s else LONGEST_LOOK_AGAIN_S
+
+    def answered(self, at_s: float, *, late: bool) -> None:
+        """The loop has answered: whatever blocked it has ended by then."""
+        self._looked = False
+        if self._block is not None:
+            self._block.goes_on_until(at_s, late=late)
+            self._end()
+
+    def _see(self, *, begun_at_s: float, now_s: float, late: bool) -> None:
         look, block = self._look(), self._block
         if block is not None and (look is None or look.call_id != block.call_id):
             self._end()
@@ -106,13 +116,6 @@ class LoopGuard:
         block.see(look, now_s, late=late)
         if block.blocked_s >= TELL_MEANWHILE_S:
             self._note(block, ended=False)
-
-    def answered(self, at_s: float, *, late: bool) -> None:
-        """The loop has answered: whatever blocked it has ended by then."""
-        self._looked = False
-        if self._block is not None:
-            self._block.goes_on_until(at_s, late=late)
-            self._end()
 
     def _end(self) -> None:
         block, self._block = self._block, None

@@ -50,15 +50,14 @@ class LoopThread:
         """
         frame = sys._current_frames().get(self._ident)  # noqa: SLF001  # public, for all its name: see the module sys
         started = self._started_by_call()
-        lines: list[Line] = []
+        frames: list[FrameType] = []
         while frame is not None:
             if frame.f_code is on_loop.__code__:
                 call = cast("Call", frame.f_locals["call"])
-                return _look(call.name, call.id, lines) if call.is_async else None
-            if len(lines) < LINES_KEPT:
-                lines.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
+                return _look(call.name, call.id, frames) if call.is_async else None
+            frames.append(frame)
             if started is not None and frame is started[1]:
-                return _look(started[0].task, started[0].id, lines)
+                return _look(started[0].task, started[0].id, frames)
             frame = frame.f_back
         return None
 
@@ -78,8 +77,12 @@ class LoopThread:
         return None
 
 
-def _look(task: str, call_id: str, lines: list[Line]) -> Look:
-    return Look(task=task, call_id=call_id, lines=tuple(reversed(lines)))
+def _look(task: str, call_id: str, frames: list[FrameType]) -> Look:
+    """The look at a call whose frames are these, the innermost one first."""
+    lines = [
+        (frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name) for frame in reversed(frames[:LINES_KEPT])
+    ]
+    return Look(task=task, call_id=call_id, lines=tuple(lines))
 
 
 def shown(lines: tuple[Line, ...]) -> str:
