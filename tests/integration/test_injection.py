@@ -22,10 +22,12 @@ from dramatiq.middleware import MiddlewareError
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response, WebSocket
 from fastapi.exceptions import FastAPIError, ResponseValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.sse import EventSourceResponse
 from starlette.background import BackgroundTask
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 from tests.fundamentals.broker import MemoryBroker
 
 import weighbridge
@@ -997,6 +999,29 @@ async def test_a_client_that_goes_away_runs_no_call_where_starlettes_own_class_r
     assert events == ["first byte of a 200"]
 
 
+async def test_a_client_that_leaves_a_stream_of_events_changes_nothing(
+    way: Way, gated: bool, broker: NotingBroker, charge: Any
+) -> None:
+    """FastAPI streams events out of a task group, so that the client has left is said by a group of errors."""
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        async def add(tasks: BackgroundTasks = way.tasks) -> None:
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+
+        @app.post("/", response_class=EventSourceResponse, dependencies=[Depends(add)])
+        async def endpoint() -> AsyncIterator[str]:
+            yield "event"
+
+        with pytest.raises(ExceptionGroup) as left:
+            await serve(app, fails_at="http.response.body")
+
+    assert left.group_contains(ClientDisconnect)
+    assert broker.queued == ["charge"]
+    assert events == ["enqueue", "first byte of a 200", "call"]
+
+
 async def test_a_failure_after_the_commit_runs_no_call(way: Way, gated: bool, broker: NotingBroker) -> None:
     async with opened(broker) as dispatcher:
         app = way.app(dispatcher, gated=gated)
@@ -1054,6 +1079,37 @@ async def test_a_websockets_calls_are_committed_when_its_handler_has_ended(
         await connect(app)
         # Its end has waited for its calls.
         assert events == ["websocket.accept", "websocket.close", "enqueue", "call"]
+
+
+@pytest.mark.parametrize("fails_too", [False, True], ids=["leaves", "leaves and the handler fails"])
+async def test_a_websocket_that_is_served_by_a_task_group_ends_as_any_other(
+    way: Way, gated: bool, fails_too: bool, broker: NotingBroker, charge: Any
+) -> None:
+    """One task reads and another writes; that the client has left is said by a group of errors."""
+    async with opened(broker) as dispatcher:
+        app = way.app(dispatcher, gated=gated)
+
+        @app.websocket("/")
+        async def handler(socket: WebSocket, tasks: BackgroundTasks = way.tasks) -> None:
+            await socket.accept()
+            tasks.add_task(charge, 1)
+            tasks.add_task(note, "call")
+
+            async def write() -> None:
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    if fails_too:
+                        raise LookupError
+
+            async with anyio.create_task_group() as both:
+                both.start_soon(write)
+                await anyio.wait_all_tasks_blocked()
+                raise WebSocketDisconnect
+
+        with pytest.raises(ExceptionGroup):
+            await connect(app)
+        assert ["call" in events, broker.queued] == ([False, []] if fails_too else [True, ["charge"]])
 
 
 async def test_a_websocket_whose_handler_fails_enqueues_and_runs_nothing(

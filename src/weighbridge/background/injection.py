@@ -106,7 +106,7 @@ class _CommitPoint(_Exit):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         facade = self._facade
-        if error is not None and not isinstance(error, WebSocketDisconnect):
+        if error is not None and not _is_only(error, WebSocketDisconnect):
             facade.discard()
             return
         try:
@@ -136,15 +136,22 @@ async def _hand_over(facade: BackgroundTasks, scope: Scope, error: BaseException
     """
     if not facade.pending:
         return
-    if isinstance(error, WebSocketDisconnect):
+    if error is not None and _is_only(error, WebSocketDisconnect):
         error = None  # the client has closed, which is how most handlers of a websocket end
     if error is not None:
-        client_left = not isinstance(error, Exception) or isinstance(error, OSError | ClientDisconnect)
+        client_left = not isinstance(error, Exception) or _is_only(error, OSError, ClientDisconnect)
         if facade.runs_like_starlette or not client_left:
             facade.discard()
             return
     # Nothing follows a websocket's handler, so its end is where its calls are waited for.
     await facade.run_accepted(wait=True if error is None and scope["type"] == "websocket" else None)
+
+
+def _is_only(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """Whether it is of these kinds, or a group of nothing else: a handler may run task groups, as FastAPI's own do."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(kinds)[1] is None
+    return isinstance(error, kinds)
 
 
 # -- on public generators -----------------------------------------------------------------------------------
@@ -183,12 +190,11 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
         facade, is_first = found
         try:
             yield facade
-        except WebSocketDisconnect:  # as at _CommitPoint
-            if is_first:
+        except BaseException as error:
+            if not _is_only(error, WebSocketDisconnect):  # as at _CommitPoint
+                facade.discard()
+            elif is_first:
                 await facade.commit_at_gate()
-            raise
-        except BaseException:
-            facade.discard()
             raise
         if is_first:  # the gate's, which exits last
             await facade.commit_at_gate()
