@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 from fastapi import FastAPI
+from starlette.requests import Request as StarletteRequest
 from starlette.types import ASGIApp, Message, Scope
 
 #: Seconds after which what does not happen has failed; no test waits so long for what does.
@@ -98,3 +99,11 @@ async def until(condition: Callable[[], object]) -> None:
     with anyio.fail_after(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  # what happens on threads and in sockets sets no event
             await anyio.sleep(0.001)
+
+
+async def until_left(request: StarletteRequest) -> None:
+    """Return once the app has heard that the client of ``request`` has left; the request's body is gone then too."""
+    with anyio.fail_after(PATIENCE_S):
+        # Not is_disconnected(), which never finds out behind a BaseHTTPMiddleware.
+        while (await request.receive())["type"] != "http.disconnect":
+            pass

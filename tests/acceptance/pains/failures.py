@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 
-import anyio
 from fastapi import BackgroundTasks, Depends, Request
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
+from tests.servers.asgi import until_left
 from tests.servers.uvicorn_thread import PATIENCE_S, connected, uvicorn_serving
 
 from .side import Side
@@ -99,9 +99,7 @@ def fate_of_an_order_whose_client_left(side: Side) -> str:
     @side.injects
     async def order(request: Request, tasks: BackgroundTasks) -> None:
         taken.set()
-        with anyio.fail_after(PATIENCE_S):
-            while not await request.is_disconnected():  # noqa: ASYNC110  # Starlette has no event for it
-                await anyio.sleep(0.001)
+        await until_left(request)
         tasks.add_task(fail)
         tasks.add_task(ran.append, "the next task ran")
 
