@@ -306,6 +306,20 @@ def test_the_page_on_brokers_keeps_the_actors_of_the_user(open_page: OpenOne) ->
     assert {"yours", "service.charge"} <= set(service.dispatcher.worker_broker().get_declared_actors())
 
 
+def test_the_page_on_spilling_over_keeps_a_call_here_and_has_a_file_that_can_take_the_place_of_the_policy(
+    open_page: OpenOne,
+) -> None:
+    page = open_page("docs/how-to/spill-over.md")
+    page.import_all()
+    app = page.modules["app"]
+    with TestClient(app.app) as client:
+        shipped = client.post("/users/1/notes").json()
+        app.dispatcher.policy = "spill-later.toml"
+        own = client.post("/users/1/notes").json()
+    assert shipped == {"lane": "in_process", "reason": "policy spill-over, otherwise: no rule matches"}
+    assert own == {"lane": "in_process", "reason": "policy spill-later, otherwise: no rule matches"}
+
+
 def test_the_page_on_observing_shows_the_lines_that_its_app_logs(open_page: OpenOne) -> None:
     page = open_page("docs/how-to/observe.md")
     (shown,) = [block.code for block in page.blocks if block.language == "text"]

@@ -71,7 +71,7 @@ def measurement(sides: Sequence[Side], *, client: redis.Redis, command: str) -> 
         ]
     )
     day = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    return Measurement(day=day, machine=_machine(), versions=versions, command=command, sides=sides)
+    return Measurement(day=day, machine=machine(), versions=versions, command=command, sides=sides)
 
 
 def stored() -> dict[str, Measurement]:
@@ -98,7 +98,8 @@ def results_of(rigs: Sequence[Rig], results: Sequence[Result], *, name: str, see
     return measurement([Side.of(each) for each in results], client=rigs[0].client, command=command)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What it was measured on, in a line."""
     cores = os.cpu_count()
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{_processor()}, {cores} cores, {memory_gib:.0f} GiB, {_system()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,28 @@ def test_by_weight_tells_a_heavy_task_why_it_is_queued() -> None:
     assert shipped("by-weight").decide(Facts(weight=200.0)).reason == (
         "policy by-weight, rule 'heavy work is queued': weight >= 50 or (is_async and weight >= 5)"
     )
+
+
+@pytest.mark.parametrize(("waiting", "lane"), [(7, Lane.IN_PROCESS), (8, Lane.QUEUE)])
+def test_spill_over_queues_the_call_that_would_be_the_ninth_to_wait(waiting: int, lane: Lane) -> None:
+    facts = Facts(weight=1.0, in_process=InProcessReading(running=8, waiting=waiting, threads_free=0))
+    assert shipped("spill-over").decide(facts).lane is lane
+
+
+def test_spill_over_tells_a_light_task_why_it_is_queued() -> None:
+    assert shipped("spill-over").decide(OVERLOADED).reason == (
+        "policy spill-over, rule 'spill over while this process is busy': in_process.waiting >= 8"
+    )
+
+
+def test_spill_over_decides_about_an_idle_process_as_by_weight_does() -> None:
+    for facts in (example.facts for example in shipped("by-weight").examples):
+        idle = replace(facts, in_process=InProcessReading(threads_free=8))
+        assert shipped("spill-over").decide(idle).lane is shipped("by-weight").decide(idle).lane
+
+
+def test_spill_over_reads_counters_of_this_process_and_nothing_that_has_to_be_sampled() -> None:
+    assert shipped("spill-over").reads == {"weight", "is_async", "in_process.waiting"}
 
 
 @pytest.mark.parametrize(("name", "lane"), [("all-in-process", Lane.IN_PROCESS), ("all-queued", Lane.QUEUE)])
