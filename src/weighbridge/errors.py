@@ -17,17 +17,23 @@ class WeighbridgeError(Exception):
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # typeshed omits it
 
 
+class _TaskError(WeighbridgeError):
+    def __init__(self, *, task: str, problem: str, remedy: str) -> None:
+        self.task, self.problem, self.remedy = task, problem, remedy
+        super().__init__(f"task {task!r} {problem}; {remedy}")
+
+
+class _RemediableError(WeighbridgeError, RuntimeError):
+    def __init__(self, *, problem: str, remedy: str) -> None:
+        self.problem, self.remedy = problem, remedy
+        super().__init__(f"{problem}; {remedy}")
+
+
 # -- what is declared and configured ------------------------------------------------------------------------
 
 
-class DeclarationError(WeighbridgeError, ValueError):
+class DeclarationError(_TaskError, ValueError):
     """A task is declared in a way that cannot work; it is refused where it is declared."""
-
-    def __init__(self, *, task: str, problem: str, remedy: str) -> None:
-        self.task = task
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"task {task!r} {problem}; {remedy}")
 
 
 class DuplicateTaskError(DeclarationError):
@@ -93,14 +99,8 @@ class PolicyNotFoundError(PolicyError, LookupError):
 # -- one call -----------------------------------------------------------------------------------------------
 
 
-class CallError(WeighbridgeError):
+class CallError(_TaskError):
     """One ``add_task`` is refused, in the request that made it; nothing of it is kept."""
-
-    def __init__(self, *, task: str, problem: str, remedy: str) -> None:
-        self.task = task
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"task {task!r} {problem}; {remedy}")
 
 
 class WeightError(CallError, ValueError):
@@ -178,13 +178,8 @@ class CommittedError(WeighbridgeError, RuntimeError):
 # -- dispatcher and broker ----------------------------------------------------------------------------------
 
 
-class DispatcherError(WeighbridgeError, RuntimeError):
+class DispatcherError(_RemediableError):
     """The dispatcher is not in a state in which this can be done."""
-
-    def __init__(self, *, problem: str, remedy: str) -> None:
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{problem}; {remedy}")
 
 
 class NotOpenError(DispatcherError):
@@ -263,13 +258,8 @@ class BrokerError(WeighbridgeError, RuntimeError):
         super().__init__(f"broker {broker}: {problem}; {remedy}")
 
 
-class EmbeddedServerError(WeighbridgeError, RuntimeError):
+class EmbeddedServerError(_RemediableError):
     """No server for demo, dev or tests could be found or started."""
-
-    def __init__(self, *, problem: str, remedy: str) -> None:
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{problem}; {remedy}")
 
 
 class ModuleError(WeighbridgeError, ImportError):

@@ -153,7 +153,7 @@ def _parent(cls: type[WeighbridgeError], public: list[type[WeighbridgeError]]) -
 
 
 def _error(cls: type[WeighbridgeError]) -> str:
-    bases = " and ".join(f"`{base.__name__}`" for base in cls.__bases__ if not base.__name__.startswith("_"))
+    bases = " and ".join(f"`{base.__name__}`" for base in _public_bases(cls))
     facts = [
         name
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
@@ -164,6 +164,17 @@ def _error(cls: type[WeighbridgeError]) -> str:
     if facts:
         lines += ["", "Attributes: " + ", ".join(f"`{name}`" for name in facts) + "."]
     return "\n".join(lines) + "\n"
+
+
+def _public_bases(cls: type) -> list[type]:
+    """The bases as a caller knows them: in the place of a private one of the same module, that one's."""
+    bases: list[type] = []
+    for base in cls.__bases__:
+        if not base.__name__.startswith("_"):
+            bases.append(base)
+        elif base.__module__ == errors.__name__:
+            bases += _public_bases(base)
+    return bases
 
 
 def _import_everything() -> None:
