@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .pains import answers, failures, shutdown, waiting
+from .pains import answers, blocking, failures, shutdown, waiting
 from .pains.pain import Pain
 from .pains.side import STOCK, WEIGHBRIDGE
 
@@ -148,6 +148,14 @@ PAINS = [
         scenario=shutdown.whether_the_service_ends,
         wanted=f"it ends with {-signal.SIGTERM}",
         on_stock="it waits for the tasks",
+    ),
+    # -- an async task does what it should not ---------------------------------------------------------------
+    Pain(
+        title="An async task that blocks the event loop is not found",
+        because="all requests are slow meanwhile, and nothing says that a task is the cause, or which",
+        scenario=blocking.what_is_named,
+        wanted="render_report",
+        on_stock="nothing",
     ),
 ]
 
