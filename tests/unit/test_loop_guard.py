@@ -218,6 +218,15 @@ def test_a_long_block_is_told_while_it_lasts_and_when_it_has_ended(caplog: pytes
     assert watch.counter.by_task()["app.a"].total_s == pytest.approx(3.0)
 
 
+def test_no_block_is_told_before_it_is_as_long_as_the_setting(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch(block_s=5.0)
+    watch.block(A, 4.0)
+    assert (watch.blocks(), told(caplog)) == ({}, [])
+    watch.block(A, 6.0)
+    assert [vars(record)["ended"] for record in caplog.records] == [False, True]
+    assert vars(caplog.records[0])["blocked_ms"] >= 5_000
+
+
 def test_a_block_without_end_is_told_when_it_has_doubled_and_then_once_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

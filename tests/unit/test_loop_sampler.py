@@ -95,12 +95,51 @@ def test_the_lag_of_a_blocked_loop_grows_while_it_blocks() -> None:
 def test_a_lag_that_has_just_begun_does_not_hide_the_longer_one_before_it() -> None:
     loop = Loop()
     loop.poll()
-    loop.now_s += 0.5
+    loop.now_s += 0.04
     loop.answer()
     loop.poll()
     loop.poll()
+    assert len(loop.questions) == 1
     loop.now_s += 0.001
-    assert loop.lag_ms() == pytest.approx(500)
+    assert loop.lag_ms() == pytest.approx(40)
+
+
+@pytest.mark.parametrize("polls", [1, 2])
+def test_what_keeps_the_thread_from_asking_is_a_part_of_the_lag(polls: int) -> None:
+    loop = Loop()
+    for _ in range(polls):
+        loop.poll()
+        if loop.questions:
+            loop.answer()
+    loop.poll(late_s=0.5)  # as C code does that holds the interpreter
+    loop.now_s += 0.01
+    assert loop.lag_ms() == pytest.approx(510)
+    loop.answer()
+    assert loop.lag_ms() == pytest.approx(510)
+    assert loop.counter.by_task() == {}
+
+
+def test_what_the_loop_does_as_soon_as_it_is_asked_is_a_part_of_the_lag() -> None:
+    loop = Loop()
+
+    def answers_and_holds_the_interpreter(answer: Callable[[], None]) -> None:
+        answer()
+        loop.now_s += 3
+        loop.sampler._soon = loop.questions.append
+
+    loop.sampler._soon = answers_and_holds_the_interpreter
+    loop.poll()
+    assert loop.lag_ms() == pytest.approx(0)
+    loop.poll()
+    assert loop.lag_ms() == pytest.approx(3_000)
+
+
+def test_that_a_thread_wakes_a_little_late_is_no_lag() -> None:
+    loop = Loop()
+    loop.poll(late_s=0.9 * LATE_S)
+    loop.now_s += 0.001
+    loop.answer()
+    assert loop.lag_ms() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("guarded", [True, False])

@@ -32,10 +32,12 @@ LATE_S: Final = 0.05
 class _Question:
     """What the loop was asked, and whether it has answered; in seconds of the sampler's clock."""
 
-    __slots__ = ("answered_at_s", "asked_at_s")
+    __slots__ = ("answered_at_s", "asked_at_s", "late_s")
 
-    def __init__(self, asked_at_s: float) -> None:
+    def __init__(self, asked_at_s: float, *, late_s: float) -> None:
         self.asked_at_s: Final = asked_at_s
+        #: How much later than it should have been asked.
+        self.late_s: Final = late_s
         self.answered_at_s: float | None = None
 
 
@@ -43,7 +45,8 @@ class LoopSampler:
     """Measures how late the event loop answers, from a thread, so that a blocked loop is seen while it blocks.
 
     Every 50 ms the thread asks the loop (by ``soon``, its thread-safe "call this soon") to answer; the lag is the
-    time until it does, and grows while it does not. Meanwhile ``guard``, if there is one, looks at what runs there.
+    time until it does, and grows while it does not. What keeps the thread from asking in time keeps the loop from
+    answering too, so that time is a part of the lag. Meanwhile ``guard``, if there is one, looks at what runs there.
     """
 
     def __init__(self, *, soon: Soon, clock: Callable[[], float], guard: LoopGuard | None = None) -> None:
@@ -53,7 +56,7 @@ class LoopSampler:
         self._question: _Question | None = None
         self._lag_s: float | None = None
         #: When the next poll should take place.
-        self._due_at_s = 0.0
+        self._due_at_s = clock()
         #: Held until the thread shall end. To wait for a lock takes half as much CPU time as to wait for an event, and
         #: an idle process does little else.
         self._running = threading.Lock()
@@ -86,7 +89,7 @@ class LoopSampler:
         """The last measured lag, or the one that is growing now if that is longer."""
         question, lag_s = self._question, self._lag_s
         if question is not None and question.answered_at_s is None:
-            lag_s = max(lag_s or 0.0, self._clock() - question.asked_at_s)
+            lag_s = max(lag_s or 0.0, question.late_s + self._clock() - question.asked_at_s)
         return LoopReading(lag_ms=None if lag_s is None else lag_s * 1_000)
 
     def poll(self) -> float:
@@ -95,18 +98,24 @@ class LoopSampler:
         :raises RuntimeError: if the loop has ended.
         """
         now_s, question = self._clock(), self._question
-        late = now_s - self._due_at_s > LATE_S
+        late_s = now_s - self._due_at_s
+        late = late_s > LATE_S
+        ask = question is None
         if question is None:
-            self._question = question = _Question(now_s)
-            self._soon(partial(self._answer, question))
             wait_s = FIRST_LOOK_S
         elif question.answered_at_s is None:
             wait_s = self._look(question, now_s, late=late)
         else:
             self._end_of_lag(question.answered_at_s, late=late)
             self._question = None
-            wait_s = LOOP_INTERVAL_S - FIRST_LOOK_S
-        self._due_at_s = self._clock() + wait_s  # not from before: to log may take its time
+            ask = late
+            wait_s = FIRST_LOOK_S if late else LOOP_INTERVAL_S - FIRST_LOOK_S
+        # Here: to log, above, may take its time, and the loop may take the interpreter as soon as it is asked.
+        now_s = self._clock()
+        self._due_at_s = now_s + wait_s
+        if ask:
+            self._question = question = _Question(now_s, late_s=late_s if late else 0.0)
+            self._soon(partial(self._answer, question))
         return wait_s
 
     def _sample(self) -> None:
@@ -123,7 +132,7 @@ class LoopSampler:
 
     def _answer(self, question: _Question) -> None:
         answered_at_s = self._clock()
-        self._lag_s = answered_at_s - question.asked_at_s
+        self._lag_s = question.late_s + answered_at_s - question.asked_at_s
         question.answered_at_s = answered_at_s
 
     # -- the guard ------------------------------------------------------------------------------------------
