@@ -51,8 +51,9 @@ class Account:
 
     ``accepted`` splits into ``finished`` (in the web process), ``by_worker`` (run to the end by a worker),
     ``reported`` (neither, and the log names the id) and ``lost`` (neither, in silence). ``handed_over``: the log
-    says so. ``duplicated``: started more than once. ``stuck``: can be queued, and was neither finished nor run by a
-    worker. ``unanswered``: ran, though its client got no answer with its id.
+    says so. ``late``: reported, and finished after all. ``duplicated``: started more than once. ``stuck``: can be
+    queued, and was neither finished nor run by a worker. ``unanswered``: ran, though its client got no answer with
+    its id.
     """
 
     accepted: frozenset[str]
@@ -61,6 +62,7 @@ class Account:
     reported: frozenset[str]
     lost: frozenset[str]
     handed_over: frozenset[str]
+    late: frozenset[str]
     duplicated: frozenset[str]
     stuck: frozenset[str]
     unanswered: frozenset[str]
@@ -82,6 +84,7 @@ class Account:
             reported=reported,
             lost=calls - finished - by_worker - reported,
             handed_over=calls & events.handed_over,
+            late=events.reported & finished,
             duplicated=frozenset(call for call, count in starts.items() if count > 1),
             stuck=can_be_queued - finished - by_worker,
             unanswered=frozenset(starts) - calls,

@@ -20,8 +20,14 @@ from tests.shutdown.work import Kind
 CLIENT_TIMEOUT_S: Final = 60.0
 #: Requests that are open at one time.
 OPEN_LIMIT: Final = 64
-#: What the requests add, one after the other: single calls, and chains of one of each kind.
-MIXTURE: Final = ((Kind.SYNC,), (Kind.ASYNC,), (Kind.STAYING,), (Kind.SYNC, Kind.ASYNC, Kind.STAYING))
+#: What the requests add, one after the other: single calls, and chains with the one that stays last or first.
+MIXTURE: Final = (
+    (Kind.SYNC,),
+    (Kind.ASYNC,),
+    (Kind.STAYING,),
+    (Kind.SYNC, Kind.ASYNC, Kind.STAYING),
+    (Kind.STAYING, Kind.SYNC, Kind.ASYNC),
+)
 
 
 class End(StrEnum):

@@ -63,7 +63,7 @@ class Measurement:
 
 def measurement(stop: Stop, *, ours: Result, stock: Result) -> Measurement:
     """A measurement made just now, on this machine."""
-    own = ["uvicorn-worker", "uvicorn"] if "uvicorn_worker.UvicornWorker" in stop.command else []
+    own = ["uvicorn-worker", "uvicorn"] if "--worker-class" in stop.command and "asgi" not in stop.command else []
     names = [stop.distribution, *own, "weighbridge", "fastapi", "starlette", "anyio"]
     versions = [f"Python {platform.python_version()}"]
     versions += [f"{name} {importlib.metadata.version(name)}" for name in names]

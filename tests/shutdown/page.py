@@ -21,7 +21,7 @@ with the same tasks under stock `BackgroundTasks`.
 
 Each run starts the server, and loads it until {MEASURED.waiting} calls wait in each of its processes; further requests
 come in all the time. A third of the calls can be queued and is sync, a third can be queued and is async, a third is
-declared `shares_memory=True` and sync; half of them are added one a request, half in chains of one of each. Each takes
+declared `shares_memory=True` and sync; a third is added one a request, the rest in chains of one of each. Each takes
 {MEASURED.run_ms / 1000:.0f} s. weighbridge has {SLOTS} threads, {SLOTS} slots for async calls, and
 `drain_timeout_s={MEASURED.drain_timeout_s:.0f}`; stock has Starlette's 40 threads, and runs any number of async calls
 at once. Then the signal goes to the first process, as a service manager sends it, and SIGKILL to what still runs after
@@ -42,6 +42,11 @@ Take such a server out of the load balancer before it is stopped ([preStop](../h
 In a checkout, `python -m tests.shutdown --write` measures all of it anew and writes this page, in some ten minutes;
 `--only NAME` measures one. One test for each server, with fewer calls, runs with each change.
 """
+LATE: Final = """\
+A sync call that still runs when the drain is over is reported, and its thread runs on. Of such calls, some finished
+after all, since the process waited for their threads: {late}. uvicorn waits for none after SIGTERM, nor does gunicorn
+with uvicorn's worker class: the last act of its process is to send itself the signal anew.
+"""
 FIRST: Final = "server, and how it is stopped"
 CALLS: Final = (
     FIRST,
@@ -60,8 +65,8 @@ REQUESTS: Final = (FIRST, "open ones that were cut", "new ones after the signal"
 
 def page(measured: Mapping[str, Measurement]) -> str:
     """The page's text."""
-    parts = [NOTICE, INTRODUCTION.rstrip(), "## Calls", _calls(measured), "## Requests, and what to set"]
-    parts += [_requests(measured), OUTRO.rstrip(), _provenance(measured)]
+    parts = [NOTICE, INTRODUCTION.rstrip(), "## Calls", _calls(measured), _late(measured)]
+    parts += ["## Requests, and what to set", _requests(measured), OUTRO.rstrip(), _provenance(measured)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -83,6 +88,12 @@ def _calls(measured: Mapping[str, Measurement]) -> str:
         cells.append(f"{found.stock.calls['lost']:,} of {found.stock.calls['accepted']:,}")
         rows.append(_head([stop.title, *cells]))
     return "\n".join(rows)
+
+
+def _late(measured: Mapping[str, Measurement]) -> str:
+    found = {stop.name: measured[stop.name].ours.calls["late"] for stop in STOPS if stop.name in measured}
+    late = ", ".join(f"`{name}` {count}" for name, count in found.items() if count)
+    return LATE.format(late=late or "none").rstrip()
 
 
 def _requests(measured: Mapping[str, Measurement]) -> str:

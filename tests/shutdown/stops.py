@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from signal import SIGINT, SIGKILL, SIGTERM, Signals
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
 from typing import Final
 
 from tests.shutdown.work import LIFESPAN_ENDING
 
 #: What uvicorn says when it waits for open connections, before it asks the lifespan to end.
 UVICORN_WAITS: Final = "Waiting for connections to close"
+
+#: What uvicorn says when a process of it has ended.
+UVICORN_ENDED: Final = "Finished server process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +23,7 @@ class Stop:
     :param command: The words after ``python -m``; ``{app}`` and ``{port}`` are filled in.
     :param workers: Its processes that serve.
     :param lopsided: One of its processes gets all requests.
-    :param streams: Streaming requests that are open when it is stopped.
+    :param streams: Streaming requests that are open when it is stopped; each streams ``stream_s`` seconds.
     :param ignores_sigterm: The service ignores SIGTERM in each process that serves, as its lifespan begins.
     :param then: Further signals: each once the text before it was logged.
     :param orderly: Whether each accepted call must be finished, run by a worker or reported.
@@ -34,6 +37,7 @@ class Stop:
     workers: int = 1
     lopsided: bool = False
     streams: int = 0
+    stream_s: float = 3.0
     ignores_sigterm: bool = False
     signal: Signals = SIGTERM
     then: tuple[tuple[str, Signals], ...] = ()
@@ -42,7 +46,7 @@ class Stop:
 
 
 UVICORN: Final = ("uvicorn", "{app}", "--host", "127.0.0.1", "--port", "{port}", "--no-access-log")
-GUNICORN: Final = ("gunicorn", "{app}", "--bind", "127.0.0.1:{port}")
+GUNICORN: Final = ("gunicorn", "{app}", "--bind", "127.0.0.1:{port}", "--no-control-socket")
 UVICORN_WORKER: Final = ("--worker-class", "uvicorn_worker.UvicornWorker")
 HYPERCORN: Final = ("hypercorn", "{app}", "--bind", "127.0.0.1:{port}")
 GRANIAN: Final = ("granian", "--interface", "asgi", "{app}", "--host", "127.0.0.1", "--port", "{port}")
@@ -111,8 +115,7 @@ STOPS: Final = (
         streams=20,
         signal=SIGINT,
         then=((UVICORN_WAITS, SIGINT),),
-        orderly=False,
-        advice="one signal, then patience",
+        advice="one signal, then patience: the second ends requests and running async calls, and the drain still runs",
     ),
     Stop(
         name="gunicorn",
@@ -132,12 +135,52 @@ STOPS: Final = (
         advice="`--graceful-timeout` longer than requests and drain together",
     ),
     Stop(
+        name="gunicorn-streams",
+        title="`gunicorn --worker-class uvicorn_worker.UvicornWorker --graceful-timeout 5`, 20 streaming responses "
+        "open for longer: SIGTERM to the master",
+        distribution="gunicorn",
+        command=(*GUNICORN, *UVICORN_WORKER, "--graceful-timeout", "5"),
+        streams=20,
+        stream_s=30.0,
+        orderly=False,
+        advice="a worker class of your own with `timeout_graceful_shutdown`, or requests take all the time there is",
+    ),
+    Stop(
+        name="gunicorn-streams-mended",
+        title="the same, and a worker class with `timeout_graceful_shutdown=1`",
+        distribution="gunicorn",
+        command=(*GUNICORN, "--worker-class", "tests.shutdown.gunicorn_worker.Worker", "--graceful-timeout", "5"),
+        streams=20,
+        stream_s=30.0,
+        advice="nothing more",
+    ),
+    Stop(
+        name="gunicorn-reload",
+        title="`gunicorn --worker-class uvicorn_worker.UvicornWorker`: SIGHUP (reload) to the master, then SIGTERM",
+        distribution="gunicorn",
+        command=(*GUNICORN, *UVICORN_WORKER),
+        signal=SIGHUP,
+        then=((UVICORN_ENDED, SIGTERM),),
+        advice="`--graceful-timeout` (30 s) longer than requests and drain together",
+    ),
+    Stop(
         name="gunicorn-asgi",
         title="`gunicorn --worker-class asgi --workers 2`: SIGTERM to the master",
         distribution="gunicorn",
         command=(*GUNICORN, "--worker-class", "asgi", "--workers", "2"),
         workers=2,
         advice="`--graceful-timeout` (30 s) longer than requests and drain together",
+    ),
+    Stop(
+        name="gunicorn-asgi-streams",
+        title="`gunicorn --worker-class asgi --graceful-timeout 5`, 20 streaming responses open for longer: SIGTERM "
+        "to the master",
+        distribution="gunicorn",
+        command=(*GUNICORN, "--worker-class", "asgi", "--graceful-timeout", "5"),
+        streams=20,
+        stream_s=30.0,
+        orderly=False,
+        advice="no requests that last nearly as long as `--graceful-timeout`: they leave the drain nothing of it",
     ),
     Stop(
         name="hypercorn",
@@ -152,6 +195,13 @@ STOPS: Final = (
         distribution="hypercorn",
         command=(*HYPERCORN, "--graceful-timeout", "1"),
         advice="nothing more; the timeout is for requests",
+    ),
+    Stop(
+        name="hypercorn-short",
+        title="`hypercorn` with `shutdown_timeout = 1` in its configuration file, shorter than the drain: SIGTERM",
+        distribution="hypercorn",
+        command=(*HYPERCORN, "--config", "tests/shutdown/hypercorn.toml"),
+        advice="`shutdown_timeout` (60 s) longer than the drain, or running async calls are cancelled",
     ),
     Stop(
         name="hypercorn-workers",
@@ -195,6 +245,14 @@ STOPS: Final = (
         command=(*GRANIAN, "--workers", "2"),
         workers=2,
         advice="nothing to set",
+    ),
+    Stop(
+        name="granian-kill",
+        title="`granian --interface asgi --workers-kill-timeout 2`, shorter than the drain: SIGTERM to the main one",
+        distribution="granian",
+        command=(*GRANIAN, "--workers", "1", "--workers-kill-timeout", "2"),
+        orderly=False,
+        advice="no `--workers-kill-timeout`, or one longer than requests and drain together",
     ),
     Stop(
         name="granian-streams",

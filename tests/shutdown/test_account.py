@@ -65,10 +65,10 @@ def test_a_report_of_another_call_is_no_report() -> None:
     assert account(log=(REPORT.replace(CALL, OTHER),)).lost == {CALL}
 
 
-def test_a_call_that_finished_after_all_is_finished_and_not_reported() -> None:
+def test_a_call_that_finished_after_its_report_is_finished_and_late() -> None:
     found = account(*RUN, log=(REPORT,))
 
-    assert found.finished == {CALL}
+    assert found.finished == found.late == {CALL}
     assert not found.reported
 
 

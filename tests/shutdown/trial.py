@@ -43,7 +43,6 @@ class Scale:
     run_ms: int
     drain_timeout_s: float
     patience_s: float
-    stream_s: float = 3.0
 
 
 #: What is measured: calls of a second, and an operator who kills after 10 s, as ``docker stop`` does by itself.
@@ -67,8 +66,8 @@ def run(stop: Stop, module: str, *, broker_url: str, directory: Path, scale: Sca
     directory.mkdir(parents=True, exist_ok=True)
     namespace = f"shutdown-{stop.name}-{uuid.uuid4()}"
     trial = _Trial(directory=directory, workers=stop.workers)
-    settings = _settings(broker_url, namespace, scale) if module == OURS else {}
-    own = {work.DIRECTORY: str(directory), work.STREAM_S: str(scale.stream_s)}
+    settings = _settings(broker_url, namespace, scale.drain_timeout_s) if module == OURS else {}
+    own = {work.DIRECTORY: str(directory), work.STREAM_S: str(stop.stream_s)}
     if stop.ignores_sigterm:
         own[work.IGNORE_SIGTERM] = "yes"
     web = Web(
@@ -85,12 +84,13 @@ def run(stop: Stop, module: str, *, broker_url: str, directory: Path, scale: Sca
             _wait_until(lambda: trial.waiting(load) >= scale.waiting * processes, what="waiting calls")
             streams = load.add_streams(stop.streams)
             _wait_until(lambda: all(map(_is_accepted, streams)), what="open streams")
-            signalled_s = time.monotonic()
+            signalled_s = last_s = time.monotonic()
             web.signal(stop.signal)
             for text, signum in stop.then:
-                if trial.is_said(text, web, until_s=signalled_s + scale.patience_s):
+                if trial.is_said(text, web, until_s=last_s + scale.patience_s):
+                    last_s = time.monotonic()
                     web.signal(signum)
-            end = web.wait(since_s=signalled_s, patience_s=scale.patience_s)
+            end = web.wait(since_s=signalled_s, until_s=last_s + scale.patience_s)
         finally:
             load.stop()
     finally:
@@ -160,7 +160,7 @@ def run_worker(environment: Mapping[str, str], broker_url: str, namespace: str, 
             worker.wait(WAIT_S)
 
 
-def _settings(broker_url: str, namespace: str, scale: Scale) -> dict[str, str]:
+def _settings(broker_url: str, namespace: str, drain_timeout_s: float) -> dict[str, str]:
     """weighbridge's settings, by the environment as in a deployment: few slots, and all calls stay that may."""
     return {
         "WEIGHBRIDGE_BROKER_URL": broker_url,
@@ -168,7 +168,7 @@ def _settings(broker_url: str, namespace: str, scale: Scale) -> dict[str, str]:
         "WEIGHBRIDGE_POLICY": "all-in-process",
         "WEIGHBRIDGE_IN_PROCESS_THREADS": str(SLOTS),
         "WEIGHBRIDGE_IN_PROCESS_RUNNING": str(SLOTS),
-        "WEIGHBRIDGE_DRAIN_TIMEOUT_S": str(scale.drain_timeout_s),
+        "WEIGHBRIDGE_DRAIN_TIMEOUT_S": str(drain_timeout_s),
     }
 
 

@@ -82,10 +82,10 @@ class Web:
         """Send a signal to the first process, the master of the others."""
         self._process.send_signal(signum)
 
-    def wait(self, *, since_s: float, patience_s: float) -> Exit:
-        """Wait until all its processes have ended, and kill them ``patience_s`` after ``since_s``, as operators do."""
+    def wait(self, *, since_s: float, until_s: float) -> Exit:
+        """Wait until all its processes have ended, and kill them at ``until_s``, as operators do."""
         # The reader ends with the last process, also where the master ends before its workers.
-        self._reader.join(max(0.0, since_s + patience_s - time.monotonic()))
+        self._reader.join(max(0.0, until_s - time.monotonic()))
         killed = self._reader.is_alive()
         took_s = time.monotonic() - since_s
         self.kill()
