@@ -65,7 +65,7 @@ class Load:
     """Requests from a thread of their own, until it is told to stop.
 
     :param per_s: Requests that start in a second, whatever the answers do.
-    :param lopsided: All over one connection, so that one of a server's processes gets them all.
+    :param lopsided: All over one connection, so that one of a server's processes gets them all; none after its end.
     """
 
     def __init__(self, port: int, *, per_s: float, lopsided: bool = False) -> None:
@@ -115,7 +115,7 @@ class Load:
                 while self._streams:
                     group.create_task(clients.send(self._streams.pop()))
                 await clients.free.acquire()
-                if self._stopped.is_set():
+                if self._stopped.is_set() or clients.lost:
                     break
                 request = Request(kinds=kinds, sent_at_s=time.monotonic())
                 self.requests.append(request)
@@ -127,6 +127,8 @@ class _Clients:
     """Connections to one server. ``kept``: one, for all requests but the streaming ones."""
 
     def __init__(self, port: int, *, open_limit: int, kept: bool) -> None:
+        #: Whether the connection that was to be kept has ended.
+        self.lost = False
         self.free = asyncio.Semaphore(open_limit)
         self._port = port
         self._kept = kept
@@ -147,7 +149,8 @@ class _Clients:
         if self._kept and not request.streams and request.end is not End.CUT:
             self._connection = reader, writer
             return
-        self._connection = None
+        if self._kept and not request.streams:
+            self._connection, self.lost = None, True
         writer.close()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,40 +14,39 @@ from tests.shutdown.trial import MEASURED, SLOTS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "servers.md"
 NOTICE: Final = "<!-- made by `python -m tests.shutdown --write`; measure again, do not edit -->"
-INTRODUCTION: Final = f"""\
-# Servers at shutdown
-
+INTRODUCTION: Final = (
+    """\
 What becomes of accepted in-process calls when a server is stopped, from runs of real servers: under weighbridge, and
-with the same tasks under stock `BackgroundTasks`.
-
+with the same tasks under stock `BackgroundTasks`.""",
+    f"""\
 Each run starts the server, and loads it until {MEASURED.waiting} calls wait in each of its processes; further requests
 come in all the time. A third of the calls can be queued and is sync, a third can be queued and is async, a third is
 declared `shares_memory=True` and sync; a third is added one a request, the rest in chains of one of each. Each takes
 {MEASURED.run_ms / 1000:.0f} s. weighbridge has {SLOTS} threads, {SLOTS} slots for async calls, and
 `drain_timeout_s={MEASURED.drain_timeout_s:.0f}`; stock has Starlette's 40 threads, and runs any number of async calls
-at once. Then the signal goes to the first process, as a service manager sends it, and SIGKILL to what still runs after
-{MEASURED.patience_s:.0f} s, as `docker stop` does at its default. Last, a real `weighbridge worker` runs until the
-queue is empty.
-
-A call is *accepted* if its client has its ticket with a 2xx response. Then it is *finished here*, in the web process;
-or *run by a worker*, handed over at shutdown under the same id; or *reported*: it did not finish, and
-[the log](log-events.md) names its id; or *lost*: nothing of it is left. Stock hands nothing over and reports nothing. A
-call that shares memory and does not finish within `drain_timeout_s` can only be reported.
-"""
-OUTRO: Final = """\
-*Refused* is what a load balancer needs: it tries another process. *Waited and cut*: the server's first process keeps
-the listening socket open and nobody accepts, so a new connection waits until the server has ended and is reset then.
-Take such a server out of the load balancer before it is stopped ([preStop](../how-to/deploy.md#kubernetes)).
-*Declined*: an answer that is not 2xx.
-
-In a checkout, `python -m tests.shutdown --write` measures all of it anew and writes this page, in some ten minutes;
-`--only NAME` measures one. One test for each server, with fewer calls, runs with each change.
-"""
+at once. Then the signal goes to the first process, as a service manager sends it, and SIGKILL to what still runs
+{MEASURED.patience_s:.0f} s after the last signal, as `docker stop` does at its default. Last, a real
+`weighbridge worker` runs until the queue is empty.""",
+    """\
+A call is *accepted* if its client has its id with a 2xx response. Then it is *finished here*, in the web process; or
+*run by a worker*, handed over at shutdown under the same id; or *reported*: it did not finish, and
+[the log](log-events.md) names its id; or *lost*: nothing of it is left. A call that shares memory and does not finish
+within `drain_timeout_s` can only be reported. Stock hands nothing over and reports nothing.""",
+)
+OUTRO: Final = (
+    """\
+*Refused* is what a load balancer needs: it tries another process. *Waited and cut*: the first process of the server
+keeps the listening socket open and nobody accepts, so a new connection waits until the server has ended and is reset
+then; single ones are those that the signal met between two steps. Take such a server out of the load balancer before
+it is stopped ([preStop](../how-to/deploy.md#kubernetes)). *Declined*: an answer that is not 2xx.""",
+    """\
+In a checkout, `python -m tests.shutdown --write` measures all of it anew and writes this page, in some fifteen minutes;
+`--only NAME` measures one. Tests of each server, with fewer calls, run with each change.""",
+)
 LATE: Final = """\
 A sync call that still runs when the drain is over is reported, and its thread runs on. Of such calls, some finished
 after all, since the process waited for their threads: {late}. uvicorn waits for none after SIGTERM, nor does gunicorn
-with uvicorn's worker class: the last act of its process is to send itself the signal anew.
-"""
+with uvicorn's worker class: the last act of the process is to send itself the signal anew."""
 FIRST: Final = "server, and how it is stopped"
 CALLS: Final = (
     FIRST,
@@ -65,8 +65,15 @@ REQUESTS: Final = (FIRST, "open ones that were cut", "new ones after the signal"
 
 def page(measured: Mapping[str, Measurement]) -> str:
     """The page's text."""
-    parts = [NOTICE, INTRODUCTION.rstrip(), "## Calls", _calls(measured), _late(measured)]
-    parts += ["## Requests, and what to set", _requests(measured), OUTRO.rstrip(), _provenance(measured)]
+    parts = [
+        NOTICE,
+        "# Servers at shutdown",
+        *map(_wrapped, INTRODUCTION),
+        "## Calls",
+        _calls(measured),
+        _late(measured),
+    ]
+    parts += ["## Requests, and what to set", _requests(measured), *map(_wrapped, OUTRO), _provenance(measured)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -93,7 +100,7 @@ def _calls(measured: Mapping[str, Measurement]) -> str:
 def _late(measured: Mapping[str, Measurement]) -> str:
     found = {stop.name: measured[stop.name].ours.calls["late"] for stop in STOPS if stop.name in measured}
     late = ", ".join(f"`{name}` {count}" for name, count in found.items() if count)
-    return LATE.format(late=late or "none").rstrip()
+    return _wrapped(LATE.format(late=late or "none"))
 
 
 def _requests(measured: Mapping[str, Measurement]) -> str:
@@ -106,6 +113,10 @@ def _requests(measured: Mapping[str, Measurement]) -> str:
         ours = found.ours
         rows.append(_head([stop.title, f"{ours.cut:,}", _new(ours), f"{ours.took_s:.1f} s", stop.advice]))
     return "\n".join(rows)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _head(cells: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ STOPS: Final = (
         title="`uvicorn`: SIGTERM",
         distribution="uvicorn",
         command=UVICORN,
-        advice="nothing to set; it waits for open requests without end, so give `--timeout-graceful-shutdown`",
+        advice="`--timeout-graceful-shutdown`: without it, it waits for open requests without end",
     ),
     Stop(
         name="uvicorn-timeout",
@@ -260,7 +260,7 @@ STOPS: Final = (
         distribution="granian",
         command=(*GRANIAN, "--workers", "1"),
         streams=20,
-        advice="nothing to set",
+        advice="nothing to set; it waits for the streams, and their calls are handed over when they end",
     ),
     Stop(
         name="uvicorn-sigkill",

@@ -86,8 +86,9 @@ def run(stop: Stop, module: str, *, broker_url: str, directory: Path, scale: Sca
             _wait_until(lambda: all(map(_is_accepted, streams)), what="open streams")
             signalled_s = last_s = time.monotonic()
             web.signal(stop.signal)
+            patience_s = WAIT_S if stop.signal is signal.SIGHUP else scale.patience_s  # nobody kills what reloads
             for text, signum in stop.then:
-                if trial.is_said(text, web, until_s=last_s + scale.patience_s):
+                if trial.is_said(text, web, until_s=last_s + patience_s):
                     last_s = time.monotonic()
                     web.signal(signum)
             end = web.wait(since_s=signalled_s, until_s=last_s + scale.patience_s)
