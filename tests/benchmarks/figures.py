@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -123,4 +124,6 @@ def _proven(figures: Figures) -> Figures:
     )
     day = dt.datetime.now(tz=dt.UTC).date().isoformat()
     command = " ".join(["python", f"tests/benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    return Figures(**{**asdict(figures), "provenance": f"`{command}`, {day}: {machine()}; {versions}."})
+    # Of the last fifteen minutes: a program takes some of them, and what else the machine did shows in the p99s.
+    load = f"load average {os.getloadavg()[2]:.1f}"
+    return Figures(**{**asdict(figures), "provenance": f"`{command}`, {day}: {machine()}, {load}; {versions}."})
