@@ -18,9 +18,9 @@ class CurrentCall:
     run and one more for each earlier run that failed. A run that ended with its worker is not counted, and a requeued
     dead letter begins with 1 again: so ``attempt`` says how far the retries are, and only ``id`` says that the task
     may have run before.
-
-    The type checker keeps it from being changed: each run makes one, and a frozen one takes three times as long to make.
     """
+
+    # The type checker keeps them from being changed: each run makes one, and a frozen one takes three times as long.
 
     id: Final[str]
     task: Final[str]

@@ -373,7 +373,11 @@ def _name_of(annotation: Any) -> str:
 
 
 def _fields(given: Any) -> str:
-    types = {field.name: _name_of(field.type).replace("|", "\\|") for field in dataclasses.fields(given)}
+    types = {
+        field.name: _name_of(field.type).removeprefix("Final[").removesuffix("]" * ("Final[" in str(field.type)))
+        for field in dataclasses.fields(given)
+    }
+    types = {name: kind.replace("|", "\\|") for name, kind in types.items()}
     rows = [f"| `{name}` | `{kind}` |" for name, kind in types.items()]
     return "\n".join(["| attribute | type |", "|---|---|", *rows])
 
