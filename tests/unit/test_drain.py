@@ -309,6 +309,36 @@ async def test_calls_of_a_response_that_does_not_end_are_handed_over_when_the_ti
     assert "call_not_started task=crosses" not in caplog.text
 
 
+async def test_what_is_on_its_way_to_the_queue_is_not_run_by_its_response_that_ends_meanwhile() -> None:
+    queue = Queue()
+    handing_over, go_on = anyio.Event(), anyio.Event()
+    take = queue.hand_over
+
+    async def slow(calls: Mapping[Call, int]) -> HandedOver:
+        handing_over.set()
+        await go_on.wait()
+        return await take(calls)
+
+    queue.hand_over = slow  # type: ignore[method-assign]  # as slow as a broker
+    started, given_up = call(crosses), call(crosses)
+
+    async def respond(opened: InProcessLane) -> None:
+        await handing_over.wait()
+        chain = opened.start([started])
+        opened.release([given_up])
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+        await chain.wait()
+
+    async with anyio.create_task_group() as group, draining(queue, drain_timeout_s=0) as opened:
+        assert opened.reserve_now([started, given_up])
+        group.start_soon(respond, opened)
+
+    assert ran == []
+    assert queue.taken == [started, given_up]
+    assert opened.counts().accepted == opened.counts().handed_over == 2
+
+
 async def test_a_call_that_waits_for_its_retry_is_handed_over_with_its_attempts() -> None:
     queue = Queue()
     failed = anyio.Event()

@@ -119,13 +119,17 @@ class Chains:
     # -- draining -------------------------------------------------------------------------------------------
 
     def hold(self, calls: Collection[Call]) -> None:
-        """Start none of these, which wait, until they :meth:`stay` or :meth:`go`."""
+        """Start none of these, which wait or are about to, until they :meth:`stay` or :meth:`go`."""
         self._held.update(calls)
         for pool in (self.threads, self.tasks):
             pool.take_out(calls)
         for call in calls:
             if (stop := self._retries.pop(call, None)) is not None:
                 stop()
+
+    def holds(self, call: Call) -> bool:
+        """Whether this call is held."""
+        return call in self._held
 
     def go(self, chain: Chain, calls: Collection[Call]) -> None:
         """These calls, which were held, will not run here; their chain goes on without them."""

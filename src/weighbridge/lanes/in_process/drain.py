@@ -87,18 +87,12 @@ class Drain:
         self._unknown: dict[Call, int] = {}
         #: Why the queue will never take a call, beside what is known of its function.
         self._refused: dict[Call, str] = {}
-        #: Those that left before their response started them.
-        self._left: set[Call] = set()
 
     # -- for the lane ---------------------------------------------------------------------------------------
 
     def takes(self, calls: Iterable[Call]) -> bool:
         """Whether the lane may take these calls still: all of them can be handed over."""
         return self._hand_over is not None and all(self._hand_over.obstacle(call) is None for call in calls)
-
-    def left_of(self, calls: Sequence[Call]) -> Sequence[Call]:
-        """Those of the calls of a response that were not handed over before it started them."""
-        return [call for call in calls if call not in self._left] if self._left else calls
 
     def why_kept(self, call: Call) -> str:
         """Why a call that waits was not handed over."""
@@ -129,8 +123,8 @@ class Drain:
             if anyio.current_time() >= self._end_s:
                 # The rest: of a response that has not ended yet, and which nobody can wait for any longer.
                 reserved = self._reserved()
+                self._chains.hold(reserved)  # for good: the response may start them while they are on their way
                 await self._offer_all(reserved)
-                self._left.update(call for call in reserved if call not in self._room.calls)
                 return
             with anyio.CancelScope(deadline=min(self._end_s, self._offer_at_s)):
                 await self._changed.wait()

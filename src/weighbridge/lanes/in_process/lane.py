@@ -161,8 +161,11 @@ class InProcessLane:
             self._counter.accepted += len(calls)
 
     def release(self, calls: Sequence[Call]) -> None:
-        """Give back the room of calls that will not be started."""
-        self._counter.accepted -= self._room.leave_all(calls)
+        """Give back the room of calls that will not be started, except those that are on their way to the queue."""
+        chains = self._chains
+        self._counter.accepted -= self._room.leave_all(
+            call for call in calls if chains is None or not chains.holds(call)
+        )
         self._note_change()
 
     def start(self, calls: Sequence[Call]) -> Chain:
@@ -171,10 +174,6 @@ class InProcessLane:
             chain = Chain(calls)
             chain.give_up(running=False)
             return chain
-        if self._drain is not None:
-            calls = self._drain.left_of(calls)
-        if not calls:
-            return Chain(calls)
         chain = self._chains.start(calls)
         if self._drain is not None:
             self._drain.note_start()
