@@ -357,6 +357,50 @@ async def test_a_call_that_waits_for_its_retry_is_handed_over_with_its_attempts(
     assert opened.counts().retried == 1
 
 
+async def test_one_that_fails_during_the_drain_is_handed_over_instead_of_being_repeated() -> None:
+    queue = Queue()
+    go, may_fail = anyio.Event(), anyio.Event()
+
+    async def fails() -> None:
+        go.set()
+        await may_fail.wait()
+        raise OSError
+
+    spec = spec_with(fails, retries=5, min_backoff_s=60, max_backoff_s=60)
+
+    async def fail() -> None:
+        await anyio.wait_all_tasks_blocked()
+        may_fail.set()
+
+    async with anyio.create_task_group() as group, draining(queue) as opened:
+        start(opened, call(fails, spec=spec))
+        await go.wait()
+        group.start_soon(fail)
+
+    assert queue.attempts == {"fails": 1}
+    assert opened.counts().handed_over == 1
+
+
+async def test_one_that_the_queue_does_not_take_is_repeated_no_sooner_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    queue = Queue()
+    queue.answer = queue.keep
+    failed = anyio.Event()
+
+    async def fails() -> None:
+        failed.set()
+        raise OSError
+
+    spec = spec_with(fails, retries=5, min_backoff_s=60, max_backoff_s=60)
+    async with draining(queue, drain_timeout_s=0.05) as opened:
+        start(opened, call(fails, spec=spec))
+        await failed.wait()
+        await anyio.wait_all_tasks_blocked()
+
+    assert queue.offers == 1
+    assert opened.counts().retried == 1
+    assert "attempts=1 reason=the queue did not take it" in caplog.text
+
+
 async def test_one_that_must_stay_is_named_with_its_attempts(caplog: pytest.LogCaptureFixture) -> None:
     failed = anyio.Event()
 

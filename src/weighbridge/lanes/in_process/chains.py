@@ -19,6 +19,7 @@ class Chains:
     Belongs to the loop of its ``starter``.
 
     :param ended: Told when a call has ended here.
+    :param waits: Told when a call that ran waits for its next attempt.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Chains:
         starter: Starter,
         runner: Runner,
         ended: Callable[[], None],
+        waits: Callable[[], None],
     ) -> None:
         self.threads = Pool(limit=threads)
         self.tasks = Pool(limit=running_limit)
@@ -37,6 +39,7 @@ class Chains:
         self._starter = starter
         self._runner = runner
         self._ended = ended
+        self._waits = waits
         self._closed = False
         #: Those that have not ended, in the order started.
         self._chains: dict[Chain, None] = {}
@@ -97,6 +100,7 @@ class Chains:
                 self._room.come_back(call)
                 # Its slot is another's meanwhile.
                 self._retries[call] = self._starter.later(again_in_s, partial(self._retry, chain, call))
+                self._waits()
             else:
                 self._end_first(chain, call)
             if pool.chains:
@@ -123,9 +127,6 @@ class Chains:
         self._held.update(calls)
         for pool in (self.threads, self.tasks):
             pool.take_out(calls)
-        for call in calls:
-            if (stop := self._retries.pop(call, None)) is not None:
-                stop()
 
     def holds(self, call: Call) -> bool:
         """Whether this call is held."""
@@ -138,6 +139,8 @@ class Chains:
         self._held.difference_update(calls)
         for call in calls:
             self._attempts.pop(call, None)
+            if (stop := self._retries.pop(call, None)) is not None:
+                stop()
         if chain.first is None:
             self._chains.pop(chain, None)
         elif chain.first is not first:
@@ -147,7 +150,7 @@ class Chains:
         """These calls, which were held, run here after all."""
         self._held.difference_update(calls)
         first = chain.first
-        if first is not None and first in calls:
+        if first is not None and first in calls and first not in self._retries:  # which has a time of its own
             self._line_up(chain, first)
 
     def close(self) -> None:

@@ -100,8 +100,8 @@ class Drain:
             return "there is no broker"
         return self._hand_over.obstacle(call) or self._refused.get(call) or "the queue did not take it"
 
-    def note_start(self) -> None:
-        """A chain was started, and the queue may take calls of it."""
+    def note_waiting(self) -> None:
+        """Calls wait that were not offered yet: a chain was started, or a run is to be repeated."""
         self._offer_at_s = min(self._offer_at_s, anyio.current_time())
         self._changed.set()
 

@@ -84,6 +84,7 @@ class InProcessLane:
             starter=self._starter,
             runner=self._runner,
             ended=self._note_change,
+            waits=self._note_waiting,
         )
         self._drain = None
         self._is_open = True
@@ -175,8 +176,7 @@ class InProcessLane:
             chain.give_up(running=False)
             return chain
         chain = self._chains.start(calls)
-        if self._drain is not None:
-            self._drain.note_start()
+        self._note_waiting()
         return chain
 
     # -- what is seen from outside --------------------------------------------------------------------------
@@ -211,6 +211,10 @@ class InProcessLane:
             self._idle = None
         if self._drain is not None:
             self._drain.note_end()
+
+    def _note_waiting(self) -> None:
+        if self._drain is not None:
+            self._drain.note_waiting()
 
 
 def _draining(calls: Sequence[Call]) -> DrainingError:
