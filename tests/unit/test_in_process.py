@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import logging
 import sys
 import threading
@@ -17,6 +18,7 @@ import pytest
 
 from weighbridge.call import CallOptions
 from weighbridge.errors import LaneFullError, NotOpenError
+from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.lanes.starter import open_starter
 
 from .in_process_calls import Clock, call, lane, spec_with, start
@@ -414,6 +416,66 @@ async def test_a_task_that_exits_ends_only_itself(caplog: pytest.LogCaptureFixtu
     assert ran == ["follows"]
     assert "in_process.call_failed task=exits call_id" in caplog.text
     assert "in_process.call_failed task=exits_async call_id" in caplog.text
+
+
+def test_a_call_that_an_interrupt_ends_is_named_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    lanes: list[InProcessLane] = []
+
+    async def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    async def serve() -> None:
+        async with lane() as opened:
+            lanes.append(opened)
+            await start(opened, call(interrupts)).wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(serve())
+
+    assert lanes[0].counts().accepted == lanes[0].counts().failed == 1
+    assert "in_process.call_failed task=interrupts" in caplog.text
+
+
+async def test_a_call_that_is_cancelled_before_its_first_step_runs_no_longer_once_the_lane_is_closed() -> None:
+    ran: list[str] = []
+
+    async def begins() -> None:
+        ran.append("begins")
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group, lane(drain_timeout_s=0) as opened:
+            start(opened, call(begins))
+            group.start_soon(opened.join)
+
+    counts = opened.counts()
+    assert (counts.accepted, counts.running, counts.not_finished) == (1, 0, 1)
+    assert ran == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_call_that_was_left_behind_ends_later_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weighbridge.lanes.starter.LEAVE_BEHIND_AFTER_S", 0.0)
+    problems: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: problems.append(problem))
+    go, ended = anyio.Event(), anyio.Event()
+
+    async def stubborn() -> None:
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+        ended.set()
+
+    async with lane(drain_timeout_s=0.01) as opened:
+        start(opened, call(stubborn))
+        await anyio.wait_all_tasks_blocked()
+    assert opened.counts().running == 0
+    go.set()
+    await ended.wait()
+    await anyio.wait_all_tasks_blocked()
+    gc.collect()
+
+    assert problems == []
+    assert opened.counts().not_finished == 1
 
 
 async def test_closing_leaves_nobody_waiting_for_a_chain_that_did_not_start() -> None:

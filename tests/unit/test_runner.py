@@ -82,6 +82,65 @@ async def test_a_hook_that_fails_is_logged_and_takes_nothing_along(caplog: pytes
     assert "the hook's own" in caplog.text
 
 
+@pytest.mark.parametrize("its_own", [SystemExit(3), BaseExceptionGroup("of a task group", [SystemExit(3)])])
+async def test_a_hook_that_exits_is_logged_and_takes_nothing_along(
+    its_own: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def exits(error: BaseException, failed: CurrentCall) -> None:
+        raise its_own
+
+    async with lane(on_error=exits) as opened:
+        await start(opened, call(fails), call(fails)).wait()
+
+    assert opened.counts().failed == 2
+    assert caplog.text.count("in_process.on_error_failed task=fails") == 2
+
+
+async def test_a_call_whose_hook_hangs_has_failed_and_is_not_named_once_more(caplog: pytest.LogCaptureFixture) -> None:
+    told = anyio.Event()
+
+    async def hangs(error: BaseException, failed: CurrentCall) -> None:
+        told.set()
+        await anyio.sleep_forever()
+
+    async with lane(on_error=hangs, drain_timeout_s=0.01) as opened:
+        start(opened, call(fails))
+        await told.wait()
+        meanwhile = opened.counts()
+
+    assert (meanwhile.running, meanwhile.failed) == (0, 1)
+    counts = opened.counts()
+    assert (counts.failed, counts.not_finished) == (1, 0)
+    assert "call_not_finished" not in caplog.text
+
+
+async def test_a_call_that_fails_at_being_cancelled_did_not_finish_and_is_counted_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hooked: list[CurrentCall] = []
+    waiting = anyio.Event()
+
+    async def cleans_up_badly() -> None:
+        try:
+            waiting.set()
+            await anyio.sleep_forever()
+        finally:
+            raise OSError
+
+    def hook(error: BaseException, failed: CurrentCall) -> None:
+        hooked.append(failed)
+
+    spec = spec_with(cleans_up_badly, retries=1)
+    async with lane(on_error=hook, drain_timeout_s=0.01) as opened:
+        start(opened, call(cleans_up_badly, spec=spec))
+        await waiting.wait()
+
+    counts = opened.counts()
+    assert (counts.accepted, counts.not_finished, counts.failed, counts.retried) == (1, 1, 0, 0)
+    assert hooked == []
+    assert "OSError" in caplog.text
+
+
 async def test_failures_are_kept_without_their_texts() -> None:
     async with lane() as opened:
         for _ in range(105):

@@ -93,19 +93,19 @@ class Chains:
         try:
             again_in_s = await self._runner.run(call, attempt=attempt)
         finally:
-            pool.running -= 1
-            del self.running[call]
-            if again_in_s is not None and not self._closed:
-                self._attempts[call] = attempt
-                self._room.come_back(call)
-                # Its slot is another's meanwhile.
-                self._retries[call] = self._starter.later(again_in_s, partial(self._retry, chain, call))
-                self._waits()
-            else:
-                self._end_first(chain, call)
-            if pool.chains:
-                self._start_next(pool)
-            self._ended()
+            if self.running.pop(call, None) is not None:  # or it was left behind
+                pool.running -= 1
+                if again_in_s is not None and not self._closed:
+                    self._attempts[call] = attempt
+                    self._room.come_back(call)
+                    # Its slot is another's meanwhile.
+                    self._retries[call] = self._starter.later(again_in_s, partial(self._retry, chain, call))
+                    self._waits()
+                else:
+                    self._end_first(chain, call)
+                if pool.chains:
+                    self._start_next(pool)
+                self._ended()
 
     def _retry(self, chain: Chain, call: Call) -> None:
         if self._retries.pop(call, None) is not None:
@@ -165,6 +165,7 @@ class Chains:
         self._retries.clear()
 
     def end(self) -> None:
-        """What ran was cancelled, some of it before its first step; nobody waits for it any longer."""
+        """What ran was cancelled, some of it before its first step, or left behind; nobody waits for it any longer."""
         for chain in self.running.values():
             chain.give_up(running=False)
+        self.running.clear()

@@ -117,11 +117,13 @@ class InProcessLane:
                 await self._starter.stop()
             finally:
                 chains.end()
+                self._note_change()
 
     def _name_the_rest(self, chains: Chains, drain: Drain) -> None:
         for call in chains.running:
-            emit(logger, CALL_NOT_FINISHED, level=logging.ERROR, **about(call))
-        self._counter.not_finished += len(chains.running)
+            if call not in self._runner.telling:
+                emit(logger, CALL_NOT_FINISHED, level=logging.ERROR, **about(call))
+                self._counter.not_finished += 1
         for call in self._room.calls:
             reason = drain.why_kept(call)
             if attempts := chains.attempts(call):  # it waited for its next one
@@ -192,7 +194,9 @@ class InProcessLane:
 
     def counts(self) -> InProcessCounts:
         """What became of the calls since the lane was made. On any thread."""
-        running = 0 if self._chains is None else len(self._chains.running)
+        running = 0
+        if self._chains is not None and self._is_open:  # what runs on after that has been counted
+            running = len(self._chains.running) - len(self._runner.telling)
         return self._counter.counts(waiting=len(self._room.calls), running=running, refused=self._room.refused)
 
     def failures(self) -> tuple[CallFailure, ...]:

@@ -55,14 +55,18 @@ class Runner:
         self._counter = counter
         self._clock = clock
         self._on_error = on_error
-        #: Whether calls are cancelled from outside, as the lane closes.
+        #: Whether calls are cancelled from outside, as the lane closes. What runs then was named as not finished.
         self.closing = False
+        #: Calls that have ended, and of which the hook is being told.
+        self.telling: set[Call] = set()
 
     async def run(self, call: Call, *, attempt: int) -> float | None:
         """Run ``call`` for the ``attempt``-th time; in how many seconds it is to run again, or ``None``: it has ended.
 
         :raises BaseException: the backend's cancellation, once the lane is closing, and ``KeyboardInterrupt``.
         """
+        if self.closing:
+            return None  # not one step of it: trio cancels a task only where it waits
         expires_s = call.options.expires_s
         if expires_s is not None and self._clock() - call.added_at_s > expires_s:
             emit(logger, CALL_EXPIRED, level=logging.WARNING, **about(call))
@@ -78,13 +82,16 @@ class Runner:
             # The task cancelled itself; to the event loop that would look like a success.
             emit(logger, CALL_CANCELLED, level=logging.ERROR, error=error, **about(call))
             self._counter.cancelled += 1
-            await self._tell(error, current)
+            await self._tell(error, call, current)
             return None
-        except KeyboardInterrupt:  # meant for the process
+        except KeyboardInterrupt as error:  # meant for the process
+            emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
+            if not self.closing:
+                self._counter.failed += 1
             raise
         except BaseException as error:  # noqa: BLE001  # a task may raise anything, even exit: only its own call ends
             return await self._failed(call, current, error)
-        if not self.closing:  # or it was named as not finished
+        if not self.closing:
             self._counter.succeeded += 1
         return None
 
@@ -118,6 +125,9 @@ class Runner:
             raise TimeLimitError(task=call.name, limit_s=limit_s) from interrupted
 
     async def _failed(self, call: Call, current: CurrentCall, error: BaseException) -> float | None:
+        if self.closing:  # an error of its cleaning up, perhaps: it is told, but the call has been counted
+            emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
+            return None
         spec = call.spec
         retries = (spec.retries or 0) if spec is not None else 0
         attempt = current.attempt
@@ -129,10 +139,10 @@ class Runner:
             return float(min(spec.max_backoff_s, spec.min_backoff_s * 2**doublings))
         emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
         self._counter.failed += 1
-        await self._tell(error, current)
+        await self._tell(error, call, current)
         return None
 
-    async def _tell(self, error: BaseException, current: CurrentCall) -> None:
+    async def _tell(self, error: BaseException, call: Call, current: CurrentCall) -> None:
         self._counter.failures.append(
             CallFailure(
                 call_id=current.id,
@@ -144,13 +154,21 @@ class Runner:
         )
         if self._on_error is None:
             return
+        self.telling.add(call)
         try:
             with running(current):
                 answer = self._on_error(error, current)
                 if inspect.isawaitable(answer):
                     await answer
-        except Exception as its_own:  # noqa: BLE001  # a hook that fails must not take the lane along
+        except KeyboardInterrupt:  # meant for the process
+            raise
+        except BaseException as its_own:
+            if self.closing and isinstance(its_own, anyio.get_cancelled_exc_class()):
+                raise
+            # A hook that fails, or exits, must not take the lane along.
             emit(logger, ON_ERROR_FAILED, level=logging.ERROR, error=its_own, task=current.task, call_id=current.id)
+        finally:
+            self.telling.discard(call)
 
 
 def about(call: Call) -> dict[str, Any]:
