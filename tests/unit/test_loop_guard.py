@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from weighbridge.load.loop_blocks import NAMES_KEPT, LoopBlockCounter
-from weighbridge.load.loop_guard import LoopGuard
+from weighbridge.load.loop_guard import STACKS_KEPT, LoopGuard
 from weighbridge.load.loop_thread import Look
 
 A = Look(task="app.a", call_id="1", lines=(("app.py", 3, "a"), ("app.py", 9, "helper")))
@@ -94,6 +94,18 @@ def test_the_stack_is_the_one_that_most_looks_have_found(caplog: pytest.LogCaptu
     (record,) = caplog.records
     assert "helper" in (record.stack_info or "")
     assert 'app.py", line 99' not in (record.stack_info or "")
+
+
+def test_of_a_block_whose_every_look_finds_another_stack_only_the_first_stacks_are_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    looks = [Look(task=A.task, call_id=A.call_id, lines=(("app.py", line, "a"),)) for line in range(STACKS_KEPT)]
+    watch = Watch()
+    watch.ask()
+    for runs in (*looks, A, A):
+        watch.look(runs)
+    watch.answer()
+    assert (caplog.records[-1].stack_info or "").endswith('File "app.py", line 0, in a')
 
 
 def test_a_block_that_is_shorter_than_the_setting_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -192,7 +204,9 @@ def test_a_block_is_one_block_though_the_thread_was_late_in_its_midst(caplog: py
         (0.1, 0.01, 0.02),
         (0.1, 0.15, 0.02),
         (0.1, 0.25, 0.05),
-        (0.001, 0.001, 0.01),
+        (0.001, 0.01, 0.01),
+        (0.001, 0.09, 0.01),
+        (0.001, 0.11, 0.05),
         (0.2, 0.01, 0.04),
         (60, 0.01, 0.05),
     ],

@@ -94,8 +94,10 @@ class LoopGuard:
         # The first look follows the question at once, so what it finds is what has kept the loop from answering.
         self._see(begun_at_s=now_s if self._looked else asked_at_s, now_s=now_s, late=late)
         self._looked = True
-        # A lag that has lasted for some time may be seen less exactly, for less.
-        return self._look_again_s if now_s - asked_at_s < 2 * self._block_s else LONGEST_LOOK_AGAIN_S
+        # A lag that has lasted for some time may be seen less exactly, for less. Not measured by ``block_s``, which may
+        # be over before the first look.
+        often_s = 2 * LOOKS_PER_BLOCK * self._look_again_s
+        return self._look_again_s if now_s - asked_at_s < often_s else LONGEST_LOOK_AGAIN_S
 
     def answered(self, at_s: float, *, late: bool) -> None:
         """The loop has answered: whatever blocked it has ended by then."""
