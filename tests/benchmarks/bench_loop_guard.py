@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_loop_guard.py [--rounds 15] [--seconds 2]
 
 Starts one uvicorn process and measures its CPU time, all threads, with and without the sampler, in turn: idle, under a
-steady load, and while an endpoint blocks the loop, which the guard then looks at all the time. Prints the medians of
+steady load, and while a call blocks the loop, which the guard then looks at all the time. Prints the medians of
 the differences. (Under as many requests as it can answer, what a request takes varies by far more than that.)
 """
 

@@ -80,6 +80,7 @@ async def drain(client: Client) -> None:
 async def asked(client: Client, *, seed: int) -> float:
     """The p99 of the sync endpoint, in milliseconds."""
     answers = await client.open_load(LOAD, "GET", "/sync", seed=seed)
+    assert {answer.status for answer in answers} == {200}, "a request was not answered"
     return p99([answer.took_ms for answer in answers])
 
 

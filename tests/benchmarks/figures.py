@@ -116,10 +116,7 @@ def _proven(figures: Figures) -> Figures:
     versions = ", ".join(
         [
             f"Python {platform.python_version()}",
-            *(
-                f"{name} {importlib.metadata.version(name)}"
-                for name in ("weighbridge", "fastapi", "starlette", "uvicorn")
-            ),
+            *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES),
         ]
     )
     day = dt.datetime.now(tz=dt.UTC).date().isoformat()

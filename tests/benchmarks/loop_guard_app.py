@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextvars import copy_context
 
 import fastapi
 
+from weighbridge.call import Call, on_loop
+from weighbridge.decision import Decision, Lane
 from weighbridge.load.loop_blocks import LoopBlockCounter
 from weighbridge.load.loop_sampler import LoopSampler
 
@@ -16,6 +19,32 @@ samplers: list[LoopSampler] = []
 async def nothing() -> None: ...
 
 
+async def blocks() -> None:
+    """Block the loop, under as many frames as an application may have."""
+    deeper(50)
+
+
+def deeper(frames: int) -> None:
+    if frames:
+        deeper(frames - 1)
+    else:
+        time.sleep(1.0)
+
+
+CALL = Call(
+    id="1",
+    name="bench.blocks",
+    func=blocks,
+    args=(),
+    kwargs={},
+    spec=None,
+    is_async=True,
+    decision=Decision(lane=Lane.IN_PROCESS, reason="a benchmark", rule="benchmark"),
+    context=copy_context(),
+    added_at_s=0.0,
+)
+
+
 @app.get("/work")
 async def work(tasks: fastapi.BackgroundTasks) -> dict[str, int]:
     tasks.add_task(nothing)
@@ -24,7 +53,7 @@ async def work(tasks: fastapi.BackgroundTasks) -> dict[str, int]:
 
 @app.get("/block")
 async def block() -> None:
-    time.sleep(1.0)  # noqa: ASYNC251  # what the guard looks at
+    await on_loop(CALL, blocks)  # as the lane runs a call: the guard finds it, takes its stack and tells of it
 
 
 @app.get("/on")
