@@ -130,6 +130,15 @@ def test_an_event_of_another_call_keeps_that_one_and_gets_no_attempt(kept: Kept)
     assert kept.of() == [("8", "shop.mail", "-", "-"), ("7", "shop.pay", 1, "queue")]
 
 
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_what_a_record_has_already_stays(kept: Kept, name: str) -> None:
+    with running_as("7"):
+        logger.info("own", extra={name: "of its own"})
+
+    expected = dict(zip(NAMES, ("7", "test", 1, "in_process"), strict=True)) | {name: "of its own"}
+    assert kept.of() == [tuple(expected.values())]
+
+
 def test_two_handlers_with_the_filter_agree(kept: Kept) -> None:
     other = Kept()
     logging.getLogger().addHandler(other)
