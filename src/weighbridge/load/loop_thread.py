@@ -59,7 +59,8 @@ class LoopThread:
             if started is not None and frame is started[1]:
                 return _look(started[0].task, started[0].id, frames)
             frame = frame.f_back
-        return None
+        # Frames of a greenlet do not lead to what has switched to it. The loop is in the task's step all the same.
+        return None if started is None else _look(started[0].task, started[0].id, frames)
 
     def _started_by_call(self) -> tuple[CurrentCall, FrameType] | None:
         """The in-process call that has started the asyncio task which runs now, and the outermost frame of that task.
