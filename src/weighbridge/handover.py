@@ -32,6 +32,32 @@ class _Fate(Enum):
     UNKNOWN = "unknown"
 
 
+def _why_it_stays(call: Call, registry: Registry) -> str | None:
+    if call.options.lane is not None:
+        return "asked for by options(lane='in_process')"
+    if call.spec is None:
+        return "its function is not declared"
+    constraint = target_of(call.func, registry).constraint
+    return None if constraint is None else constraint.decision.reason
+
+
+class NoHandOver:
+    """Where there is no queue: every call stays, and says so for a reason of its own, if it has one."""
+
+    repeatable = False
+
+    def __init__(self, *, registry: Registry) -> None:
+        self._registry = registry
+
+    def obstacle(self, call: Call) -> str:
+        """Why a call must stay."""
+        return _why_it_stays(call, self._registry) or "there is no broker"
+
+    async def hand_over(self, calls: Mapping[Call, int]) -> HandedOver:
+        """Nothing is taken."""
+        return HandedOver(kept=[*calls])
+
+
 class QueueHandOver:
     """Hands calls over that no constraint and no caller keeps here.
 
@@ -56,12 +82,7 @@ class QueueHandOver:
 
     def obstacle(self, call: Call) -> str | None:
         """Why a call must stay; ``None`` if the queue may have it."""
-        if call.options.lane is not None:
-            return "asked for by options(lane='in_process')"
-        if call.spec is None:
-            return "its function is not declared"
-        constraint = target_of(call.func, self._registry).constraint
-        return None if constraint is None else constraint.decision.reason
+        return _why_it_stays(call, self._registry)
 
     @property
     def repeatable(self) -> bool:

@@ -10,8 +10,8 @@ import anyio
 import anyio.to_thread
 
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError
-from weighbridge.handover import QueueHandOver
-from weighbridge.lanes.in_process import InProcessLane, OnError
+from weighbridge.handover import NoHandOver, QueueHandOver
+from weighbridge.lanes.in_process import HandOver, InProcessLane, OnError
 from weighbridge.outlook import crossing_tasks
 from weighbridge.settings import Settings
 from weighbridge.task import Registry
@@ -96,7 +96,7 @@ async def open_in_process(
     stack: AsyncExitStack,
 ) -> InProcessLane:
     """The open in-process lane, which hands over to ``queue`` what waits when ``stack`` closes it."""
-    hand_over = None
+    hand_over: HandOver = NoHandOver(registry=registry)
     if queue is not None:
         hand_over = QueueHandOver(
             queue,

@@ -92,7 +92,8 @@ class Settings(BaseSettings):
     in_process_waiting: int = Field(
         default=10_000,
         ge=1,
-        description="Calls that may wait in process; a request that would add more waits for room, or gets 503.",
+        description="Calls that may wait in process; a request that would add more waits for room, or gets 503. "
+        "As many more may wait for room.",
     )
     admission_timeout_s: float = Field(
         default=0.5,
@@ -115,7 +116,8 @@ class Settings(BaseSettings):
     )
     on_failure: OnFailure = Field(
         default=OnFailure.CONTINUE,
-        description="`continue`: each in-process call runs whatever the others do. `stop`: exactly as Starlette.",
+        description="`continue`: each in-process call runs whatever the others do. `stop`: as Starlette runs them, "
+        "in the request, in order, up to the first failure.",
     )
     wait_in_process: bool = Field(
         default=False, description="The response's background step waits for its calls; for test suites."

@@ -25,6 +25,7 @@ from weighbridge.background.outside import OutsideTasks
 from weighbridge.cli.group import COMMANDS, command
 from weighbridge.declaration import task
 from weighbridge.errors import WeighbridgeError
+from weighbridge.lanes.in_process import CallFailure, InProcessCounts
 from weighbridge.load.loop_blocks import LoopBlocks
 from weighbridge.settings import PREFIX, Settings
 
@@ -249,7 +250,13 @@ def _option(option: click.Option) -> str:
 # -- the API ------------------------------------------------------------------------------------------------
 
 #: What stands in the reference beside the names of ``weighbridge.__all__``: what those give back.
-GIVEN_BACK = {"OptionsView": OptionsView, "OutsideTasks": OutsideTasks, "LoopBlocks": LoopBlocks}
+GIVEN_BACK = {
+    "OptionsView": OptionsView,
+    "OutsideTasks": OutsideTasks,
+    "InProcessCounts": InProcessCounts,
+    "CallFailure": CallFailure,
+    "LoopBlocks": LoopBlocks,
+}
 #: Names that have a page of their own.
 ELSEWHERE = {
     "Settings": "Every setting, as a frozen object. See [Settings](settings.md).",
@@ -272,6 +279,8 @@ ORDER = (
     "CallLogFilter",
     "Dispatcher",
     "OutsideTasks",
+    "InProcessCounts",
+    "CallFailure",
     "LoopBlocks",
     "Lane",
     "Decision",

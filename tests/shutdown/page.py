@@ -17,7 +17,8 @@ NOTICE: Final = "<!-- made by `python -m tests.shutdown --write`; measure again,
 INTRODUCTION: Final = (
     """\
 What becomes of accepted in-process calls when a server is stopped, from runs of real servers: under weighbridge, and
-with the same tasks under stock `BackgroundTasks`.""",
+with the same tasks under stock `BackgroundTasks`. What follows from it for your deployment is in
+[The web server's options](../how-to/deploy.md#the-web-servers-options).""",
     f"""\
 Each run starts the server, and loads it until {MEASURED.waiting} calls wait in each of its processes; further requests
 come in all the time. A third of the calls can be queued and is sync, a third can be queued and is async, a third is
@@ -35,18 +36,19 @@ within `drain_timeout_s` can only be reported. Stock hands nothing over and repo
 )
 OUTRO: Final = (
     """\
-*Refused* is what a load balancer needs: it tries another process. *Waited and cut*: the first process of the server
+*Refused*, on the connection, is what a load balancer needs: it tries another process.
+*Waited and cut*: the first process of the server
 keeps the listening socket open and nobody accepts, so a new connection waits until the server has ended and is reset
 then; single ones are those that the signal met between two steps. Take such a server out of the load balancer before
-it is stopped ([preStop](../how-to/deploy.md#kubernetes)). *Declined*: an answer that is not 2xx.""",
+it is stopped ([preStop](../how-to/deploy.md#kubernetes)).""",
     """\
 In a checkout, `python -m tests.shutdown --write` measures all of it anew and writes this page, in some fifteen minutes;
 `--only NAME` measures one. Tests of each server, with fewer calls, run with each change.""",
 )
 LATE: Final = """\
-A sync call that still runs when the drain is over is reported, and its thread runs on. Of such calls, some finished
-after all, since the process waited for their threads: {late}. uvicorn waits for none after SIGTERM, nor does gunicorn
-with uvicorn's worker class: the last act of the process is to send itself the signal anew."""
+A sync call that still runs when the drain is over is reported, and its thread runs on. {late} of such calls, in {runs}
+of these runs, finished after all, since the process waited for their threads. uvicorn waits for none after SIGTERM, nor
+does gunicorn with uvicorn's worker class: the last act of the process is to send itself the signal anew."""
 FIRST: Final = "server, and how it is stopped"
 CALLS: Final = (
     FIRST,
@@ -99,8 +101,7 @@ def _calls(measured: Mapping[str, Measurement]) -> str:
 
 def _late(measured: Mapping[str, Measurement]) -> str:
     found = {stop.name: measured[stop.name].ours.calls["late"] for stop in STOPS if stop.name in measured}
-    late = ", ".join(f"`{name}` {count}" for name, count in found.items() if count)
-    return _wrapped(LATE.format(late=late or "none"))
+    return _wrapped(LATE.format(late=sum(found.values()), runs=sum(map(bool, found.values()))))
 
 
 def _requests(measured: Mapping[str, Measurement]) -> str:

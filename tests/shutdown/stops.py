@@ -80,7 +80,7 @@ STOPS: Final = (
         distribution="uvicorn",
         command=UVICORN,
         streams=20,
-        advice="nothing to set; it waits for the streams, and their calls are handed over when they end",
+        advice="a bound for requests, as above: these streams ended by themselves, and one that does not is waited for",
     ),
     Stop(
         name="uvicorn-timeout-streams",
@@ -123,7 +123,7 @@ STOPS: Final = (
         distribution="gunicorn",
         command=(*GUNICORN, *UVICORN_WORKER, "--workers", "2"),
         workers=2,
-        advice="`--graceful-timeout` (30 s) longer than requests and drain together",
+        advice="`--graceful-timeout` (default: 30 s) longer than requests and drain together",
     ),
     Stop(
         name="gunicorn-short",
@@ -161,7 +161,7 @@ STOPS: Final = (
         command=(*GUNICORN, *UVICORN_WORKER),
         signal=SIGHUP,
         then=((UVICORN_ENDED, SIGTERM),),
-        advice="`--graceful-timeout` (30 s) longer than requests and drain together",
+        advice="`--graceful-timeout` (default: 30 s) longer than requests and drain together",
     ),
     Stop(
         name="gunicorn-asgi",
@@ -169,7 +169,7 @@ STOPS: Final = (
         distribution="gunicorn",
         command=(*GUNICORN, "--worker-class", "asgi", "--workers", "2"),
         workers=2,
-        advice="`--graceful-timeout` (30 s) longer than requests and drain together",
+        advice="`--graceful-timeout` (default: 30 s) longer than requests and drain together",
     ),
     Stop(
         name="gunicorn-asgi-streams",
@@ -260,7 +260,7 @@ STOPS: Final = (
         distribution="granian",
         command=(*GRANIAN, "--workers", "1"),
         streams=20,
-        advice="nothing to set; it waits for the streams, and their calls are handed over when they end",
+        advice="a bound for streams in the app: these ended by themselves, and one that does not is waited for",
     ),
     Stop(
         name="uvicorn-sigkill",

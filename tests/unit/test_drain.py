@@ -418,6 +418,48 @@ async def test_one_that_must_stay_is_named_with_its_attempts(caplog: pytest.LogC
     assert opened.counts().not_finished == 1
 
 
+async def test_nobody_is_lost_behind_a_call_that_waits_for_its_retry() -> None:
+    """It may wait until the end; what was added after it need not."""
+
+    async def fails() -> None:
+        raise OSError
+
+    retried = {"retries": 5, "min_backoff_s": 60.0, "max_backoff_s": 60.0}
+    async with draining(None, drain_timeout_s=0.1) as opened:
+        start(opened, call(fails, spec=spec_with(fails, **retried)), call(stays))
+        await anyio.wait_all_tasks_blocked()
+        assert ran == []
+        go = await blocked(opened)
+        start(opened, call(fails, spec=spec_with(fails, **retried)), call(stays))
+        go.set()
+
+    assert ran == ["stays", "stays"]
+    assert opened.counts().not_finished == 2
+
+
+async def test_the_end_is_summed_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    queue = Queue(stays="stays")
+    async with draining(queue, drain_timeout_s=0) as opened:
+        await blocked(opened)
+        start(opened, call(crosses), call(stays))
+
+    (record,) = events(caplog, "in_process.drained")
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "in_process.drained succeeded=0 failed=0 expired=0 cancelled=0 handed_over=1 unknown=0 not_finished=1 "
+        "not_started=1"
+    )
+
+
+async def test_an_idle_lane_ends_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with draining(Queue()) as opened:
+        await start(opened, call(crosses)).wait()
+
+    assert caplog.text == ""
+
+
 async def test_nobody_waits_for_calls_that_were_handed_over() -> None:
     queue = Queue()
     with anyio.fail_after(5):

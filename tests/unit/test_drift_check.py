@@ -155,7 +155,7 @@ def test_a_warning_names_the_drift_and_no_value(told: Callable[[], list[logging.
         ("drift", "rows[0].when: datetime → str"),
     }
     assert record.name == "weighbridge.chooser"
-    assert "drift=rows[0].when: datetime → str" in record.getMessage()
+    assert "drift=rows[0].when: datetime → str remedy=pass a str, or" in record.getMessage()
     assert "2026" not in record.getMessage()
 
 
@@ -181,6 +181,21 @@ def test_a_place_is_told_once_for_each_task_whatever_its_index(told: Callable[[]
         "rows[0].when: datetime → str",
         "rows: tuple → list",
         "rows[0]: tuple → list",
+    ]
+
+
+def test_another_fault_at_the_same_place_is_told_as_well(told: Callable[[], list[logging.LogRecord]]) -> None:
+    """Or the one that is mended would uncover one that was never seen."""
+    check, codec = warn(), codec_of(int)
+    for value in ("5", 5.0, "5"):
+        check.look("app.takes", codec, (value,), {})
+
+    assert [vars(record)["drift"] for record in told()] == ["rows: str → int", "rows: float → int"]
+
+
+def test_a_refusal_says_that_the_call_was_not_to_be_queued() -> None:
+    assert refusal(int, "5").__notes__ == [
+        "The call was to stay in process: arguments_check='strict' refuses what a queue would."
     ]
 
 

@@ -168,7 +168,7 @@ async def test_a_failure_is_logged_with_its_traceback_and_stops_no_other_call(ca
 
     assert ran == ["follows"]
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.getMessage() == "in_process.call_failed task=fails call_id=id-of-fails"
+    assert record.getMessage() == "in_process.call_failed task=fails call_id=id-of-fails attempt=1"
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], LookupError)
 
@@ -372,6 +372,10 @@ async def test_what_does_not_finish_in_time_is_named_and_closing_is_not_held_up(
         "in_process.call_not_finished task=sleeps call_id=id-of-sleeps",
         "in_process.call_not_started task=after call_id=id-of-after reason=there is no broker",
         "in_process.call_not_started task=blocks call_id=id-of-blocks reason=there is no broker",
+        (
+            "in_process.drained succeeded=0 failed=0 expired=0 cancelled=0 handed_over=0 unknown=0 not_finished=2 "
+            "not_started=2"
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Sync code that an async task runs in a greenlet, as SQLAlchemy's ``run_sync`` does: its stack ends at the greenlet."""
+"""Sync code that an async task runs in a greenlet, as SQLAlchemy's ``run_sync`` does: its stack ends there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio.from_thread
 import anyio.lowlevel
 import pytest
 from blockbuster import BlockBuster
-from greenlet import greenlet
+from greenlet import greenlet  # type: ignore[import-untyped]  # it has types, in another package
 
 from weighbridge.call import Call, on_loop
 from weighbridge.decision import Decision, Lane

@@ -106,10 +106,27 @@ async def test_who_waits_in_vain_is_refused_and_holds_up_nobody() -> None:
     assert room.refused == 2
 
 
-async def test_more_than_there_ever_is_room_for_is_refused_at_once() -> None:
+async def test_a_lane_that_is_full_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room(limit=1)
+    assert room.take(calls(1))
+    for _ in range(3):
+        with pytest.raises(LaneFullError):
+            await room.wait_for(calls(1), timeout_s=0)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "in_process.lane_full waiting=1 in_process_waiting=1 refused=1"
+    ]
+    room._tell_again_at_s = anyio.current_time()
+    with pytest.raises(LaneFullError):
+        await room.wait_for(calls(1), timeout_s=0)
+    assert caplog.records[-1].getMessage() == "in_process.lane_full waiting=1 in_process_waiting=1 refused=4"
+
+
+async def test_more_than_there_ever_is_room_for_is_refused_at_once(caplog: pytest.LogCaptureFixture) -> None:
     room = Room(limit=2)
     with pytest.raises(LaneFullError, match="they are 3, and in_process_waiting allows 2 in all: add fewer at once"):
         await room.wait_for(calls(3), timeout_s=5)
+    assert "in_process.request_never_fits calls=3 in_process_waiting=2 tasks=['some']" in caplog.text
 
 
 async def test_no_more_calls_wait_for_room_than_room_can_hold() -> None:

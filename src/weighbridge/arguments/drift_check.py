@@ -69,6 +69,7 @@ class DriftCheck:
             codec.check_size(*codec.encode(args, kwargs), limit_bytes=self._limit_bytes)
         except ArgumentError as error:
             if self._refuses:
+                error.add_note("The call was to stay in process: arguments_check='strict' refuses what a queue would.")
                 raise
             self._tell(seen, error)
 
@@ -78,7 +79,8 @@ class DriftCheck:
         return self._seen.setdefault(task, _Seen())
 
     def _tell(self, seen: _Seen, error: ArgumentError) -> None:
-        place = _INDEX.sub("[]", error.place)  # the same fault in each row of a table is one
+        # The same fault in each row of a table is one; another fault at the same place is not.
+        place = _INDEX.sub("[]", f"{error.place} {error.drift or error.problem}")
         if place in seen.places or len(seen.places) >= MOST_PLACES:
             return
         seen.places.add(place)
@@ -90,4 +92,5 @@ class DriftCheck:
             task=error.task,
             argument=error.argument,
             **how,
+            remedy=error.remedy,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from weighbridge.call import Call
@@ -11,6 +12,14 @@ from weighbridge.lanes.in_process.pool import Pool
 from weighbridge.lanes.in_process.room import Room
 from weighbridge.lanes.in_process.runner import Runner
 from weighbridge.lanes.starter import Starter
+
+
+@dataclass(slots=True, eq=False)
+class _Retry:
+    """The chain of a call whose next attempt is not due yet, and what stops its clock."""
+
+    chain: Chain
+    stop: Callable[[], None]
 
 
 class Chains:
@@ -46,8 +55,9 @@ class Chains:
         self.running: dict[Call, Chain] = {}
         #: How often a call has run that waits for, or is in, another attempt.
         self._attempts: dict[Call, int] = {}
-        #: What stops the clock of a retry that is not due yet.
-        self._retries: dict[Call, Callable[[], None]] = {}
+        #: The calls whose next attempt is not due yet.
+        self._retries: dict[Call, _Retry] = {}
+        self._lets_pass = False
         #: Calls that are not to be started until they stay or go.
         self._held: set[Call] = set()
 
@@ -99,7 +109,10 @@ class Chains:
                     self._attempts[call] = attempt
                     self._room.come_back(call)
                     # Its slot is another's meanwhile.
-                    self._retries[call] = self._starter.later(again_in_s, partial(self._retry, chain, call))
+                    stop = self._starter.later(again_in_s, partial(self._retry, call))
+                    self._retries[call] = _Retry(chain=chain, stop=stop)
+                    if self._lets_pass:
+                        self._let_pass(call)
                     self._waits()
                 else:
                     self._end_first(chain, call)
@@ -107,9 +120,9 @@ class Chains:
                     self._start_next(pool)
                 self._ended()
 
-    def _retry(self, chain: Chain, call: Call) -> None:
-        if self._retries.pop(call, None) is not None:
-            self._line_up(chain, call)
+    def _retry(self, call: Call) -> None:
+        if (retry := self._retries.pop(call, None)) is not None:
+            self._line_up(retry.chain, call)
 
     def _end_first(self, chain: Chain, call: Call) -> None:
         if self._attempts:
@@ -121,6 +134,23 @@ class Chains:
             self._line_up(chain, following)
 
     # -- draining -------------------------------------------------------------------------------------------
+
+    def let_pass(self) -> None:
+        """From now on nobody waits behind a call that waits for its next attempt: its time may not come any more."""
+        self._lets_pass = True
+        for call in [*self._retries]:
+            self._let_pass(call)
+
+    def _let_pass(self, call: Call) -> None:
+        retry = self._retries[call]
+        chain = retry.chain
+        retry.chain = Chain([call])
+        self._chains[retry.chain] = None
+        chain.drop([call])
+        if chain.first is None:
+            self._chains.pop(chain, None)
+        else:
+            self._line_up(chain, chain.first)
 
     def hold(self, calls: Collection[Call]) -> None:
         """Start none of these, which wait or are about to, until they :meth:`stay` or :meth:`go`."""
@@ -139,8 +169,8 @@ class Chains:
         self._held.difference_update(calls)
         for call in calls:
             self._attempts.pop(call, None)
-            if (stop := self._retries.pop(call, None)) is not None:
-                stop()
+            if (retry := self._retries.pop(call, None)) is not None:
+                retry.stop()
         if chain.first is None:
             self._chains.pop(chain, None)
         elif chain.first is not first:
@@ -159,8 +189,8 @@ class Chains:
         running = set(self.running.values())
         for chain in self._chains:
             chain.give_up(running=chain in running)
-        for stop in self._retries.values():
-            stop()
+        for retry in self._retries.values():
+            retry.stop()
         self._chains.clear()
         self._retries.clear()
 

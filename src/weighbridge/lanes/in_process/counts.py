@@ -13,9 +13,10 @@ FAILURES_KEPT: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InProcessCounts:
-    """Numbers of calls, since the dispatcher was opened.
+    """Numbers of calls (not of requests), since the dispatcher was opened. All but two only grow.
 
-    ``accepted``: were started, or accepted and never started. Each of them ``waits``, ``runs``, or has ended as one of:
+    ``accepted`` is the sum of all below up to ``not_started``: each accepted call is one of those ``waiting`` or
+    ``running`` at this moment, or has ended as one of:
     ``succeeded``, ``failed``, ``expired``, ``cancelled`` (an async task cancelled itself), ``handed_over`` to the queue
     at shutdown, ``unknown`` (it may have been), ``not_finished`` and ``not_started`` (at shutdown, each named in the
     log). ``retried`` counts runs that failed and were repeated, ``refused`` the calls that found no room.

@@ -114,6 +114,7 @@ class Drain:
 
         If it is cancelled, it can be run again, and goes on.
         """
+        self._chains.let_pass()
         while True:
             self._changed = anyio.Event()  # before looking, or a change would be missed
             if anyio.current_time() >= self._offer_at_s:

@@ -26,6 +26,9 @@ logger: Final = logging.getLogger("weighbridge.in_process")
 
 CALL_NOT_FINISHED: Final = "in_process.call_not_finished"
 CALL_NOT_STARTED: Final = "in_process.call_not_started"
+DRAINED: Final = "in_process.drained"
+
+_NOT_DONE: Final = ("not_finished", "not_started")
 
 
 class InProcessLane:
@@ -101,6 +104,7 @@ class InProcessLane:
             hand_over=self._hand_over,
             timeout_s=self._drain_timeout_s,
         )
+        before = self.counts()
         async with CancelledAfterwards():
             self._room.refuse(_draining)
             await to_the_end(drain.run)
@@ -109,6 +113,7 @@ class InProcessLane:
             self._drain = None
             drain.end()
             self._name_the_rest(chains, drain)
+            self._sum_up(before)
             chains.close()
             self._room.refuse(_draining)  # or who has waited for room meanwhile would get what the others leave
             self._room.leave_all([*self._room.calls])
@@ -132,6 +137,16 @@ class InProcessLane:
             else:
                 emit(logger, CALL_NOT_STARTED, level=logging.ERROR, **about(call), reason=reason)
                 self._counter.not_started += 1
+
+    def _sum_up(self, before: InProcessCounts) -> None:
+        after = self.counts()
+        ended = {
+            name: getattr(after, name) - getattr(before, name)
+            for name in ("succeeded", "failed", "expired", "cancelled", "handed_over", "unknown", *_NOT_DONE)
+        }
+        if any(ended.values()):
+            lost = any(ended[name] for name in ("unknown", *_NOT_DONE))
+            emit(logger, DRAINED, level=logging.WARNING if lost else logging.INFO, **ended)
 
     def _opened(self) -> Chains:
         if self._chains is None or not self._is_open:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -11,7 +13,15 @@ import anyio
 from weighbridge.call import Call
 from weighbridge.cancellation import to_the_end
 from weighbridge.errors import LaneFullError, UnavailableError
+from weighbridge.events import emit
 
+logger: Final = logging.getLogger("weighbridge.in_process")
+
+LANE_FULL: Final = "in_process.lane_full"
+NEVER_FITS: Final = "in_process.request_never_fits"
+
+#: Seconds until a lane that is full is told again.
+TELL_AGAIN_S: Final = 60.0
 #: After a refusal for want of room, a client should wait about as long as light calls take to make room.
 RETRY_AFTER_S: Final = 1.0
 
@@ -41,6 +51,7 @@ class Room:
         self._applying = 0
         #: How many calls were refused for want of room.
         self.refused = 0
+        self._tell_again_at_s = -math.inf
 
     def take(self, calls: Sequence[Call]) -> bool:
         """Take room for all of ``calls`` if there is any now, and nobody came before; whether it was."""
@@ -122,10 +133,26 @@ class Room:
         self.refused += len(calls)
         if len(calls) > self._limit:
             problem = f"they are {len(calls)}, and in_process_waiting allows {self._limit} in all: add fewer at once"
+            tasks = sorted({call.name for call in calls})
+            emit(logger, NEVER_FITS, level=logging.ERROR, calls=len(calls), in_process_waiting=self._limit, tasks=tasks)
         else:
             problem = f"{len(self.calls)} calls wait in process already, and in_process_waiting allows {self._limit}"
             if timeout_s:
                 problem += f"; no room came in {timeout_s} s"
+            self._tell_full()
         return LaneFullError(
             problem=problem, tasks=[call.name for call in calls], unknown=False, retry_after_s=RETRY_AFTER_S
         )
+
+    def _tell_full(self) -> None:
+        now_s = anyio.current_time()
+        if now_s >= self._tell_again_at_s:
+            self._tell_again_at_s = now_s + TELL_AGAIN_S
+            emit(
+                logger,
+                LANE_FULL,
+                level=logging.WARNING,
+                waiting=len(self.calls),
+                in_process_waiting=self._limit,
+                refused=self.refused,
+            )

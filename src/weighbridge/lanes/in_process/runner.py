@@ -73,9 +73,12 @@ class Runner:
             self._counter.expired += 1
             return None
         current = CurrentCall(id=call.id, task=call.name, attempt=attempt, lane=Lane.IN_PROCESS)
+        with running(current):  # what is logged of it, and its hook, know the call too
+            return await self._run(call, current)
+
+    async def _run(self, call: Call, current: CurrentCall) -> float | None:
         try:
-            with running(current):
-                await self._run_function(call)
+            await self._run_function(call)
         except anyio.get_cancelled_exc_class() as error:
             if self.closing:
                 raise
@@ -132,15 +135,21 @@ class Runner:
         retries = (spec.retries or 0) if spec is not None else 0
         attempt = current.attempt
         if spec is not None and attempt <= retries and isinstance(error, Exception):
-            emit(logger, CALL_RETRIED, level=logging.WARNING, error=error, attempt=attempt, **about(call))
+            emit(logger, CALL_RETRIED, level=logging.WARNING, error=error, **about(call), attempt=attempt)
             self._counter.retried += 1
             # Far beyond any backoff, and still a float, which 2 to the power of 1024 is not.
             doublings = min(attempt - 1, 64)
             return float(min(spec.max_backoff_s, spec.min_backoff_s * 2**doublings))
-        emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
+        emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call), attempt=attempt)
         self._counter.failed += 1
         await self._tell(error, call, current)
         return None
+
+    @staticmethod
+    async def _ask_hook(hook: OnError, error: BaseException, current: CurrentCall) -> None:
+        answer = hook(error, current)
+        if inspect.isawaitable(answer):
+            await answer
 
     async def _tell(self, error: BaseException, call: Call, current: CurrentCall) -> None:
         self._counter.failures.append(
@@ -156,10 +165,7 @@ class Runner:
             return
         self.telling.add(call)
         try:
-            with running(current):
-                answer = self._on_error(error, current)
-                if inspect.isawaitable(answer):
-                    await answer
+            await on_loop(call, self._ask_hook, self._on_error, error, current)
         except KeyboardInterrupt:  # meant for the process
             raise
         except BaseException as its_own:
