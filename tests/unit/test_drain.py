@@ -481,6 +481,30 @@ async def test_many_calls_go_in_groups_and_none_twice() -> None:
     assert queue.offers == 11
 
 
+async def test_what_runs_when_the_opener_is_cancelled_gets_its_time_too() -> None:
+    go = anyio.Event()
+    queue = Queue(stays="runs")
+    queue.answer = queue.taking(go)
+    ended: list[str] = []
+
+    async def runs() -> None:
+        await go.wait()
+        await anyio.lowlevel.checkpoint()
+        ended.append("runs")
+
+    with anyio.CancelScope() as scope:
+        async with draining(queue) as opened:
+            start(opened, call(runs))
+            start(opened, call(crosses))
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await anyio.sleep_forever()
+
+    assert ended == ["runs"]
+    assert (len(queue.taken), ran) == (1, [])
+    assert opened.counts().succeeded == 1
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_drain_that_is_cancelled_hands_over_all_the_same() -> None:
     """In asyncio's own way, which no scope shields from: Ctrl-C, a server in a hurry."""

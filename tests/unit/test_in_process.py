@@ -472,12 +472,13 @@ async def test_a_call_that_was_left_behind_ends_later_without_a_trace(monkeypatc
     async with lane(drain_timeout_s=0.01) as opened:
         start(opened, call(stubborn))
         await anyio.wait_all_tasks_blocked()
-    assert opened.counts().running == 0
+    running = opened.counts().running
     go.set()
     await ended.wait()
     await anyio.wait_all_tasks_blocked()
     gc.collect()
 
+    assert running == 0
     assert problems == []
     assert opened.counts().not_finished == 1
 

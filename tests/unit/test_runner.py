@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import anyio
 import anyio.lowlevel
@@ -239,6 +240,22 @@ async def test_a_call_that_waits_for_its_retry_holds_no_thread() -> None:
 
     assert ran == ["fails once", "other"]
     assert (reading.running, reading.waiting, reading.threads_free) == (0, 1, 1)
+
+
+async def test_each_attempt_has_the_context_variables_of_add_task() -> None:
+    attempt_before: ContextVar[int] = ContextVar("attempt_before", default=0)
+    seen: list[int] = []
+
+    async def leaves_a_mark() -> None:
+        seen.append(attempt_before.get())
+        attempt_before.set(current_call().attempt)
+        raise OSError
+
+    spec = spec_with(leaves_a_mark, retries=1, min_backoff_s=0.001)
+    async with lane() as opened:
+        await start(opened, call(leaves_a_mark, spec=spec)).wait()
+
+    assert seen == [0, 0]
 
 
 async def test_the_rest_of_a_chain_waits_for_the_retry() -> None:

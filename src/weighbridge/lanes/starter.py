@@ -25,7 +25,7 @@ class Starter(Protocol):
     """Starts coroutines that outlive the one that asked."""
 
     def start(self, name: str, context: Context, run: Run) -> None:
-        """Start ``run()`` soon, with the context variables of ``context``; ``name`` is for debuggers."""
+        """Start ``run()`` soon, in a copy of ``context``; ``name`` is for debuggers."""
         ...
 
     def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
@@ -60,7 +60,7 @@ class AsyncioStarter:
     def start(self, name: str, context: Context, run: Run) -> None:
         """Start ``run()`` as a task; the loop holds tasks weakly, so this holds it until it ends."""
         # Not by the loop's factory: an eager one would run it here and now, in the middle of a request's end.
-        task = asyncio.Task(self._run(run), loop=self._loop, name=name, context=context)
+        task = asyncio.Task(self._run(run), loop=self._loop, name=name, context=context.copy())
         self._running.add(task)
 
     def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
@@ -91,10 +91,21 @@ class GroupStarter:
 
     def __init__(self, group: anyio.abc.TaskGroup) -> None:
         self._group = group
+        self._scopes: set[anyio.CancelScope] = set()
+        self._stopped = False
 
     def start(self, name: str, context: Context, run: Run) -> None:
         """Start ``run()`` in the group; a task takes a copy of the context that is current where it is started."""
-        context.run(partial(self._group.start_soon, run, name=name))
+        context.run(partial(self._group.start_soon, self._run, run, name=name))
+
+    async def _run(self, run: Run) -> None:
+        # Shielded from whatever cancels the one who opened this: only its stop() ends what it runs.
+        with anyio.CancelScope(shield=not self._stopped) as scope:
+            self._scopes.add(scope)
+            try:
+                await run()
+            finally:
+                self._scopes.discard(scope)
 
     def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
         """Call ``tell`` in ``delay_s`` seconds, unless what is returned is called before."""
@@ -105,10 +116,13 @@ class GroupStarter:
                 await anyio.sleep(delay_s)
                 tell()
 
-        self._group.start_soon(wait, name="weighbridge timer")
+        self._group.start_soon(self._run, wait, name="weighbridge timer")
         return scope.cancel
 
     async def stop(self) -> None:
         """Cancel what still runs, and wait for all of it."""
+        self._stopped = True
+        for scope in self._scopes:
+            scope.shield = False
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(None, None, None)
