@@ -220,6 +220,16 @@ async def test_what_nobody_knows_at_the_end_is_named_and_never_run_here(
     assert opened.counts().unknown == 1
 
 
+async def test_nobody_waits_for_an_answer_that_a_broker_cannot_give_again() -> None:
+    queue = Queue(repeatable=False)
+    queue.answer = queue.lose_the_answer
+    with anyio.fail_after(5):
+        async with draining(queue, drain_timeout_s=60, threads=0) as opened:
+            start(opened, call(threading.Event().wait))
+
+    assert opened.counts().unknown == 1
+
+
 async def test_a_call_that_the_queue_refuses_for_good_stays_and_is_not_offered_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,7 +110,7 @@ class Drain:
         self._changed.set()
 
     async def run(self) -> None:
-        """Return once nothing waits or runs here and nothing is unknown, or the time is over.
+        """Return once nothing waits or runs here and nothing unknown can be found out, or the time is over.
 
         If it is cancelled, it can be run again, and goes on.
         """
@@ -119,7 +119,7 @@ class Drain:
             self._changed = anyio.Event()  # before looking, or a change would be missed
             if anyio.current_time() >= self._offer_at_s:
                 await self._offer()
-            if not (self._room.calls or self._chains.running or self._unknown):
+            if not (self._room.calls or self._chains.running or self._may_ask_again()):
                 return
             if anyio.current_time() >= self._end_s:
                 # The rest: of a response that has not ended yet, and which nobody can wait for any longer.
@@ -185,6 +185,10 @@ class Drain:
         for call in calls:
             emit(logger, CALL_HANDED_OVER, **about(call))
         self._counter.handed_over += len(calls)
+
+    def _may_ask_again(self) -> bool:
+        """Whether the queue can still say of a call that it has it."""
+        return bool(self._unknown) and self._hand_over is not None and self._hand_over.repeatable
 
     def _reserved(self) -> dict[Call, None]:
         """Accepted calls that can be handed over, and that their response has not started."""
