@@ -57,6 +57,17 @@ async def test_who_waits_gets_the_room_that_comes() -> None:
     assert room.refused == 0
 
 
+async def test_room_that_is_given_back_is_counted_though_who_waits_takes_it_at_once() -> None:
+    room = Room(limit=2)
+    first = calls(2)
+    assert room.take(first)
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(room.wait_for, calls(1), timeout_s=5))
+        await until_someone_waits(room)
+
+        assert room.leave_all(first) == 2
+
+
 async def test_the_room_goes_to_whoever_came_first_and_nobody_slips_in() -> None:
     room = Room(limit=3)
     first = calls(3)

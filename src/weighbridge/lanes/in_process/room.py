@@ -102,9 +102,10 @@ class Room:
         before = len(self.calls)
         for call in calls:
             self.calls.pop(call, None)
+        left = before - len(self.calls)
         if self._applicants:
             self._admit()
-        return before - len(self.calls)
+        return left
 
     def come_back(self, call: Call) -> None:
         """A call that ran waits for its next attempt. Whether or not there is room: it was accepted."""
