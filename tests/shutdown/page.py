@@ -52,15 +52,15 @@ does gunicorn with uvicorn's worker class: the last act of the process is to sen
 FIRST: Final = "server, and how it is stopped"
 CALLS: Final = (
     FIRST,
+    "lost",
+    "stock: lost",
     "accepted",
     "finished here",
     "run by a worker",
     "reported",
-    "lost",
     "run twice",
     "lifespan ended",
     "exit code",
-    "stock: lost",
 )
 REQUESTS: Final = (FIRST, "open ones that were cut", "new ones after the signal", "it took", "what to set")
 
@@ -92,9 +92,9 @@ def _calls(measured: Mapping[str, Measurement]) -> str:
             rows.append(_head([stop.title, *["not measured"] * (len(CALLS) - 1)]))
             continue
         ours = found.ours
-        cells = [f"{ours.calls[name]:,}" for name in ("accepted", "finished", "by_worker", "reported")]
-        cells += [_bold(ours.calls["lost"]), _bold(ours.calls["duplicated"]), _lifespans(ours), _code(ours)]
-        cells.append(f"{found.stock.calls['lost']:,} of {found.stock.calls['accepted']:,}")
+        cells = [_bold(ours.calls["lost"]), f"{found.stock.calls['lost']:,} of {found.stock.calls['accepted']:,}"]
+        cells += [f"{ours.calls[name]:,}" for name in ("accepted", "finished", "by_worker", "reported")]
+        cells += [_bold(ours.calls["duplicated"]), _lifespans(ours), _code(ours)]
         rows.append(_head([stop.title, *cells]))
     return "\n".join(rows)
 

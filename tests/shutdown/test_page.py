@@ -63,7 +63,7 @@ def test_the_figures_of_a_stop_are_in_its_rows() -> None:
     stop = STOPS[0]
     text = page({stop.name: FOUND})
 
-    assert row(text, stop, table=0).endswith("| 1,500 | 100 | 1,200 | 200 | 0 | 0 | yes | 143 | 70 of 1,500 |")
+    assert row(text, stop, table=0).endswith("| 0 | 70 of 1,500 | 1,500 | 100 | 1,200 | 200 | 0 | yes | 143 |")
     assert row(text, stop, table=1).endswith(
         f"| 20 | accepted 3, refused 40, waited and cut 2 | 3.2 s | {stop.advice} |"
     )
