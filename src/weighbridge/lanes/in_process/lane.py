@@ -192,6 +192,8 @@ class InProcessLane:
             chain = Chain(calls)
             chain.give_up(running=False)
             return chain
+        if not calls:  # another response, which was given the items, has run them all
+            return Chain(calls)
         chain = self._chains.start(calls)
         self._note_waiting()
         return chain
