@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -56,7 +55,6 @@ class Dispatch:
         self.runs_like_starlette = on_failure is OnFailure.STOP
         self.wait_in_process = wait_in_process
         self.token = token
-        self._thread = threading.get_ident()
         #: As the lane's method of this name: start accepted calls as one chain.
         self.start = in_process.start
         #: As the lane's :meth:`~InProcessLane.reserve_now`: room for the calls of a request that queues none.
@@ -86,13 +84,12 @@ class Dispatch:
         return ()
 
     def give_up(self, calls: Sequence[Call]) -> None:
-        """Say of accepted calls that they will not run, and give back their room. On any thread."""
+        """Say of accepted calls that they will not run, and give back their room soon. On any thread."""
         if not calls:
             return
         note_not_run(calls)
-        if threading.get_ident() == self._thread:
-            self.in_process.release(calls)
-            return
+        # Not at once, even on the loop's thread: garbage is found at any moment, and this would change the room while
+        # the lane looks at it.
         with contextlib.suppress(RuntimeError):  # the loop has ended, and the lane with it
             soon(self.token)(partial(self.in_process.release, calls))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import threading
 from typing import Any
 
@@ -197,6 +198,32 @@ async def test_calls_that_no_response_runs_give_their_room_back_and_that_is_logg
                 await dispatcher.join()
 
     assert caplog.text.count("background.calls_not_run") == 3
+    assert happened == []
+
+
+async def test_they_may_be_found_while_the_drain_names_other_calls(caplog: pytest.LogCaptureFixture) -> None:
+    class CollectsGarbage(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            gc.collect()
+
+    collects = CollectsGarbage()
+    kept: list[BackgroundTasks] = []
+    gc.disable()
+    try:
+        async with Dispatcher(drain_timeout_s=0.01):
+            for _ in range(3):
+                async with BackgroundTasks() as tasks:
+                    tasks.add_task(note, "never")
+                kept.append(tasks)
+            cycle: list[object] = [kept.pop()]
+            cycle.append(cycle)
+            del tasks, cycle
+            logging.getLogger("weighbridge.in_process").addHandler(collects)
+    finally:
+        logging.getLogger("weighbridge.in_process").removeHandler(collects)
+        gc.enable()
+
+    assert caplog.text.count("in_process.call_not_started") == 3
     assert happened == []
 
 
