@@ -150,16 +150,17 @@ class Dispatcher:
                 wait_in_process=self.settings.wait_in_process,
                 token=anyio.lowlevel.current_token(),
             )
-            publish(dispatch)
-            stack.callback(withdraw, dispatch)
             if queue is not None:
                 starter = await open_starter()  # not a task group, which would wrap an error of the user's block
                 stack.push_async_callback(starter.stop)
                 starter.start("weighbridge broker check", copy_context(), partial(report_unreachable, queue))
+            publish(dispatch)
             self._dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
         return self
 
     def _forget(self) -> None:
+        if self._dispatch is not None:  # last of all: who asks while the lanes drain is to be told so
+            withdraw(self._dispatch)
         self._dispatch = self._readings = self._stack = None
 
     async def __aexit__(

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from weighbridge import BackgroundTasks, Dispatcher, Lane, Weight, task
-from weighbridge.errors import CommittedError, NotOpenError
+from weighbridge.errors import CommittedError, DrainingError, NotOpenError
 
 from .broker import MemoryBroker, SlowBroker
 from .happenings import happened, note
@@ -224,6 +224,29 @@ async def test_they_may_be_found_while_the_drain_names_other_calls(caplog: pytes
         gc.enable()
 
     assert caplog.text.count("in_process.call_not_started") == 3
+    assert happened == []
+
+
+async def test_a_block_that_begins_while_the_dispatcher_drains_is_told_so() -> None:
+    go = anyio.Event()
+
+    async def runs() -> None:
+        await go.wait()
+
+    async def request() -> None:
+        await anyio.wait_all_tasks_blocked()
+        try:
+            with pytest.raises(DrainingError):
+                async with BackgroundTasks() as tasks:
+                    tasks.add_task(note, "never")
+        finally:
+            go.set()
+
+    async with anyio.create_task_group() as group, Dispatcher() as dispatcher:
+        async with dispatcher.tasks() as tasks:
+            tasks.add_task(runs)
+        group.start_soon(request)
+
     assert happened == []
 
 
