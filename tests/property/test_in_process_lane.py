@@ -17,7 +17,7 @@ from weighbridge.arguments import ArgumentCodec
 from weighbridge.call import Call, CallOptions
 from weighbridge.cancellation import to_the_end
 from weighbridge.decision import Decision, Lane
-from weighbridge.errors import NotOpenError, UnavailableError
+from weighbridge.errors import UnavailableError
 from weighbridge.lanes.in_process import HandedOver, InProcessCounts, InProcessLane
 from weighbridge.task import TaskSpec
 
@@ -143,7 +143,7 @@ class World:
             await anyio.lowlevel.checkpoint()
         try:
             await lane.reserve(calls)
-        except (UnavailableError, NotOpenError):
+        except UnavailableError:
             return
         with scope:
             if self.random.random() < 0.3:

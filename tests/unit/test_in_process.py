@@ -17,7 +17,7 @@ import anyio.lowlevel
 import pytest
 
 from weighbridge.call import CallOptions
-from weighbridge.errors import LaneFullError, NotOpenError
+from weighbridge.errors import DrainingError, LaneFullError, NotOpenError
 from weighbridge.lanes.in_process import InProcessLane
 from weighbridge.lanes.starter import open_starter
 
@@ -127,12 +127,15 @@ async def test_an_eager_task_factory_changes_nothing() -> None:
     assert ran == list(range(1_000))
 
 
-async def test_a_closed_lane_accepts_no_calls() -> None:
+async def test_a_closed_lane_accepts_no_calls_of_a_request_that_outlives_it() -> None:
     def never() -> None: ...
 
-    async with lane() as opened:
-        pass
+    opened = lane()
     with pytest.raises(NotOpenError):
+        opened.reserve_now([call(never)])
+    async with opened:
+        pass
+    with pytest.raises(DrainingError):
         opened.reserve_now([call(never)])
 
 

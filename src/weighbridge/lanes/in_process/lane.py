@@ -158,9 +158,11 @@ class InProcessLane:
     def reserve_now(self, calls: Sequence[Call]) -> bool:
         """Take room for calls that are accepted now and started after the response, if there is any; whether it was.
 
-        :raises DrainingError: if the lane takes no more calls.
-        :raises NotOpenError: if it is not open.
+        :raises DrainingError: if the lane takes no more calls, or has been closed: the request outlives the service.
+        :raises NotOpenError: if it was never opened.
         """
+        if not self._is_open and self._chains is not None:
+            raise _draining(calls)
         self._opened()
         if self._drain is not None and not self._drain.takes(calls):
             raise _draining(calls)
