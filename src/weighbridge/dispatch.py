@@ -74,13 +74,14 @@ class Dispatch:
         if not queued:
             return ()
         assert self.queue is not None  # or no call would have been queued
-        try:
-            await self.queue.commit(queued)
-        except UnavailableError as error:
-            return await self._keep_here(queued, error, staying)
-        except BaseException:
-            self.in_process.release(staying)
-            raise
+        with self.in_process.undecided():
+            try:
+                await self.queue.commit(queued)
+            except UnavailableError as error:
+                return await self._keep_here(queued, error, staying)
+            except BaseException:
+                self.in_process.release(staying)
+                raise
         return ()
 
     def give_up(self, calls: Sequence[Call]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from weighbridge.call import Call, CallOptions
 from weighbridge.constraint import target_of
-from weighbridge.errors import UnavailableError
+from weighbridge.errors import DeclarationError, UnavailableError
 from weighbridge.events import emit
 from weighbridge.lanes.in_process import HandedOver
 from weighbridge.task import Registry
@@ -37,7 +37,10 @@ def _why_it_stays(call: Call, registry: Registry) -> str | None:
         return "asked for by options(lane='in_process')"
     if call.spec is None:
         return "its function is not declared"
-    constraint = target_of(call.func, registry).constraint
+    try:
+        constraint = target_of(call.func, registry).constraint
+    except DeclarationError as error:  # declared anew since it was added, in a way that cannot be obeyed
+        return error.problem
     return None if constraint is None else constraint.decision.reason
 
 
@@ -94,6 +97,8 @@ class QueueHandOver:
 
         ``enqueue_timeout_s`` bounds it, for as long as the broker is well once for each call that it does not take.
         """
+        if self._queue.refuses:  # as it will say when it is asked, and this is asked again and again
+            return HandedOver(kept=[*calls])
         refused: dict[Call, str] = {}
         encoded: dict[Call, Call] = {}
         for call, attempts in calls.items():

@@ -305,6 +305,38 @@ async def test_whoever_waits_for_room_until_the_lane_is_closed_is_refused() -> N
     assert (counts.accepted, counts.waiting) == (2, 0)
 
 
+async def test_the_drain_does_not_end_in_the_midst_of_a_commit() -> None:
+    """Or calls would be in the queue whose request is then refused."""
+    queue = Queue()
+    refused, accepted = [call(crosses)], [call(crosses)]
+    async with anyio.create_task_group() as group, draining(queue, drain_timeout_s=0) as opened:
+        assert opened.reserve_now([*refused, *accepted])
+
+        async def commit() -> None:
+            with opened.undecided():
+                begun.set()
+                while opened._drain is None:
+                    await anyio.lowlevel.checkpoint()
+                await anyio.wait_all_tasks_blocked()
+                opened.release(refused)
+
+        begun = anyio.Event()
+        group.start_soon(commit)
+        await begun.wait()
+
+    assert queue.taken == accepted
+
+
+async def test_what_was_kept_is_offered_once_more_at_the_end() -> None:
+    queue = Queue()
+    queue.answer = lambda calls: queue.keep(calls) if queue.offers == 1 else queue.take(calls)
+    async with draining(queue, drain_timeout_s=0.02) as opened:  # less than there is between two offers
+        await blocked(opened)
+        start(opened, call(crosses))
+
+    assert [each.name for each in queue.taken] == ["crosses"]
+
+
 async def test_calls_of_a_response_that_does_not_end_are_handed_over_when_the_time_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -406,7 +438,7 @@ async def test_one_that_the_queue_does_not_take_is_repeated_no_sooner_for_it(cap
         await failed.wait()
         await anyio.wait_all_tasks_blocked()
 
-    assert queue.offers == 1
+    assert queue.offers == 2  # and the last one is that of the end
     assert opened.counts().retried == 1
     assert "attempts=1 reason=the queue did not take it" in caplog.text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -70,15 +70,25 @@ class Drain:
     again by its id, and is named otherwise.
 
     Belongs to the lane's loop; the time begins when it is made.
+
+    :param undecided: Whether a commit is under way, whose calls may not be handed over yet, nor given up.
     """
 
     def __init__(
-        self, *, room: Room, chains: Chains, counter: InProcessCounter, hand_over: HandOver | None, timeout_s: float
+        self,
+        *,
+        room: Room,
+        chains: Chains,
+        counter: InProcessCounter,
+        hand_over: HandOver | None,
+        timeout_s: float,
+        undecided: Callable[[], bool],
     ) -> None:
         self._room = room
         self._chains = chains
         self._counter = counter
         self._hand_over = hand_over
+        self._undecided = undecided
         self._end_s = anyio.current_time() + timeout_s
         self._changed = anyio.Event()
         #: When to offer what waits to the queue; ``inf``: there is nothing that it could take.
@@ -122,6 +132,10 @@ class Drain:
             if not (self._room.calls or self._chains.running or self._may_ask_again()):
                 return
             if anyio.current_time() >= self._end_s:
+                if self._undecided():  # which the time-out of the broker bounds
+                    await self._changed.wait()
+                    continue
+                await self._offer()  # what has come to wait since the last time, or was kept then
                 # The rest: of a response that has not ended yet, and which nobody can wait for any longer.
                 reserved = self._reserved()
                 self._chains.hold(reserved)  # for good: the response may start them while they are on their way

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -69,6 +70,8 @@ class InProcessLane:
         self._chains: Chains | None = None
         self._drain: Drain | None = None
         self._is_open = False
+        #: How many requests have room here, and wait for the broker.
+        self._commits = 0
         self._idle: anyio.Event | None = None
 
     async def __aenter__(self) -> Self:
@@ -103,6 +106,7 @@ class InProcessLane:
             counter=self._counter,
             hand_over=self._hand_over,
             timeout_s=self._drain_timeout_s,
+            undecided=lambda: self._commits > 0,
         )
         before = self.counts()
         async with CancelledAfterwards():
@@ -179,6 +183,19 @@ class InProcessLane:
         if not self.reserve_now(calls):
             await self._room.wait_for(calls, timeout_s=self._admission_timeout_s)
             self._counter.accepted += len(calls)
+
+    @contextmanager
+    def undecided(self) -> Iterator[None]:
+        """Around a commit that asks the broker: the drain does not end before it is known if its calls are accepted.
+
+        Or it would hand over calls of a request that is then refused.
+        """
+        self._commits += 1
+        try:
+            yield
+        finally:
+            self._commits -= 1
+            self._note_change()
 
     def release(self, calls: Sequence[Call]) -> None:
         """Give back the room of calls that will not be started, except those that are on their way to the queue."""

@@ -87,6 +87,8 @@ class Runner:
             self._counter.cancelled += 1
             await self._tell(error, call, current)
             return None
+        except GeneratorExit:  # the loop was given up with this in it: nothing may be awaited here
+            raise
         except KeyboardInterrupt as error:  # meant for the process
             emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
             if not self.closing:

@@ -51,6 +51,7 @@ class QueueLane:
         self._writer = writer_for(broker)
         self._waiters = Waiters(timeout_s=timeout_s)
         self._publisher: Publisher | None = None
+        self._closed = False
         # Until it is opened nothing is written, so a ping tells all that there is to know.
         self._availability = Availability(broker=self._writer.address, by_ping=True)
         self._counter = QueueCounter()
@@ -70,6 +71,7 @@ class QueueLane:
                 queue=self._any_queue,
             )
             self._publisher.start()
+            self._closed = False
 
     def close(self) -> None:
         """Take no more calls, and write those that wait. Blocks for up to ``timeout_s`` seconds.
@@ -80,6 +82,7 @@ class QueueLane:
             return
         ended = self._publisher.stop(self._timeout_s)
         self._publisher = None
+        self._closed = True
         self._availability.end()
         # A broker may not be closed under a thread that is still in it. That thread closes what is its own.
         if self._close_broker and ended:
@@ -149,6 +152,13 @@ class QueueLane:
 
     def _submit(self, calls: Sequence[Call], waiter: Waiter) -> tuple[Publisher, Batch]:
         publisher = self._publisher
+        if publisher is None and self._closed:
+            raise EnqueueError(
+                problem="the queue lane is closed, as this service shuts down",
+                tasks=[call.name for call in calls],
+                unknown=False,
+                retry_after_s=self._availability.retry_after_s(),
+            )
         if publisher is None:
             raise NotOpenError(problem="the queue lane is not open", remedy="open the dispatcher before calls are made")
         batch = Batch([self._item(call) for call in calls], waiter=waiter)
