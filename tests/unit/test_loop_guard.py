@@ -29,14 +29,14 @@ class Watch:
     def ask(self) -> None:
         self.asked_at_s = self.now_s
 
-    def look(self, runs: Look | None, after_s: float = 0.02, *, late: bool = False) -> None:
+    def look(self, runs: Look | None, after_s: float = 0.02, *, late_s: float = 0.0) -> None:
         self.now_s += after_s
         self.runs = runs
-        self.guard.unanswered(asked_at_s=self.asked_at_s, now_s=self.now_s, late=late)
+        self.guard.unanswered(asked_at_s=self.asked_at_s, now_s=self.now_s, late_s=late_s)
 
-    def answer(self, after_s: float = 0.0, *, late: bool = False) -> None:
+    def answer(self, after_s: float = 0.0, *, late_s: float = 0.0) -> None:
         self.now_s += after_s
-        self.guard.answered(self.now_s, late=late)
+        self.guard.answered(self.now_s, late_s=late_s)
 
     def block(self, runs: Look, lasts_s: float) -> None:
         """It runs from the question to the answer, and is looked at often."""
@@ -179,19 +179,38 @@ def test_two_calls_that_block_one_after_the_other_are_both_told(caplog: pytest.L
 def test_what_a_late_thread_has_not_seen_does_not_count() -> None:
     watch = Watch()
     watch.ask()
-    watch.look(A, 9.0, late=True)
+    watch.look(A, 9.0, late_s=9.0)
     watch.look(A, 0.04)
-    watch.look(A, 9.0, late=True)
+    watch.look(A, 9.0, late_s=9.0)
     watch.look(A, 0.04)
-    watch.answer(9.0, late=True)
+    watch.answer(9.0, late_s=9.0)
     assert watch.blocks() == {}
+
+
+def test_a_call_of_short_steps_beside_threads_that_compute_is_not_named() -> None:
+    """Its step takes 90 ms, for it has the interpreter in turn with eight others; so has the thread that looks."""
+    watch = Watch()
+    watch.ask()
+    for _ in range(3):
+        watch.look(A, 0.06, late_s=0.04)
+    watch.answer(0.05, late_s=0.05)
+    assert watch.blocks() == {}
+
+
+def test_a_block_beside_threads_that_compute_is_told_as_shorter_than_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch()
+    watch.ask()
+    for _ in range(6):
+        watch.look(A, 0.0625, late_s=0.03125)
+    watch.answer()
+    assert [vars(record)["blocked_ms"] for record in caplog.records] == [188]
 
 
 def test_a_block_is_one_block_though_the_thread_was_late_in_its_midst(caplog: pytest.LogCaptureFixture) -> None:
     watch = Watch()
     watch.ask()
     watch.look(A, 0.1)
-    watch.look(A, 9.0, late=True)
+    watch.look(A, 9.0, late_s=9.0)
     watch.look(A, 0.1)
     watch.answer(0.05)
     assert watch.blocks() == {"app.a": 1}
@@ -215,7 +234,7 @@ def test_the_loop_is_looked_at_several_times_in_the_shortest_block_that_is_told(
     block_s: float, lasts_s: float, again_s: float
 ) -> None:
     guard = LoopGuard(look=lambda: None, block_s=block_s, counter=LoopBlockCounter())
-    assert guard.unanswered(asked_at_s=50.0, now_s=50.0 + lasts_s, late=False) == pytest.approx(again_s)
+    assert guard.unanswered(asked_at_s=50.0, now_s=50.0 + lasts_s, late_s=0.0) == pytest.approx(again_s)
 
 
 # -- how often it is told -----------------------------------------------------------------------------------

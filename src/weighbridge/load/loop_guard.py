@@ -45,17 +45,16 @@ class _Block:
         self.told = False
         self._stacks: Counter[tuple[Line, ...]] = Counter()
 
-    def see(self, look: Look, at_s: float, *, late: bool) -> None:
+    def see(self, look: Look, at_s: float, *, late_s: float) -> None:
         """Another look has found it."""
         self.looks += 1
-        self.goes_on_until(at_s, late=late)
+        self.goes_on_until(at_s, late_s=late_s)
         if look.lines in self._stacks or len(self._stacks) < STACKS_KEPT:
             self._stacks[look.lines] += 1
 
-    def goes_on_until(self, at_s: float, *, late: bool) -> None:
-        """It has lasted from the last look until now; ``late``: that is not known, so it does not count."""
-        if not late:
-            self.blocked_s += at_s - self.seen_at_s
+    def goes_on_until(self, at_s: float, *, late_s: float) -> None:
+        """It has lasted from the last look until now, but for the seconds by which that is ``late``."""
+        self.blocked_s += max(0.0, at_s - self.seen_at_s - late_s)
         self.seen_at_s = at_s
 
     def stack(self) -> str:
@@ -71,8 +70,9 @@ class LoopGuard:
     long as one look after another finds that call: the loop would have answered before it gave a call a second turn. So
     a call that has its short turn on a loop that others keep busy is not accused.
 
-    Time before which the sampler's thread itself has woken ``late`` does not count: the machine stood still, or
-    something held the interpreter, and nobody knows whether the loop could have run.
+    Seconds by which the sampler's thread itself has woken late do not count: the machine stood still, or other threads
+    had the interpreter, and they kept it from the loop as well. So beside threads that compute a block is told as
+    shorter than it was, and a call of short steps is not told at all.
 
     :param look: What runs on the loop's thread.
     :param block_s: Seconds; what blocks the loop for less is not told.
@@ -89,24 +89,24 @@ class LoopGuard:
         #: When each task was told last, and its longest block then.
         self._told: dict[str, tuple[float, float]] = {}
 
-    def unanswered(self, *, asked_at_s: float, now_s: float, late: bool) -> float:
+    def unanswered(self, *, asked_at_s: float, now_s: float, late_s: float) -> float:
         """The loop, asked at ``asked_at_s``, has not answered yet; the seconds until it should be looked at again."""
         # The first look follows the question at once, so what it finds is what has kept the loop from answering.
-        self._see(begun_at_s=now_s if self._looked else asked_at_s, now_s=now_s, late=late)
+        self._see(begun_at_s=now_s if self._looked else asked_at_s, now_s=now_s, late_s=late_s)
         self._looked = True
         # A lag that has lasted for some time may be seen less exactly, for less. Not measured by ``block_s``, which may
         # be over before the first look.
         often_s = 2 * LOOKS_PER_BLOCK * self._look_again_s
         return self._look_again_s if now_s - asked_at_s < often_s else LONGEST_LOOK_AGAIN_S
 
-    def answered(self, at_s: float, *, late: bool) -> None:
+    def answered(self, at_s: float, *, late_s: float) -> None:
         """The loop has answered: whatever blocked it has ended by then."""
         self._looked = False
         if self._block is not None:
-            self._block.goes_on_until(at_s, late=late)
+            self._block.goes_on_until(at_s, late_s=late_s)
             self._end()
 
-    def _see(self, *, begun_at_s: float, now_s: float, late: bool) -> None:
+    def _see(self, *, begun_at_s: float, now_s: float, late_s: float) -> None:
         look, block = self._look(), self._block
         if block is not None and (look is None or look.call_id != block.call_id):
             self._end()
@@ -115,7 +115,7 @@ class LoopGuard:
             return
         if block is None:
             block = self._block = _Block(look, begun_at_s=begun_at_s)
-        block.see(look, now_s, late=late)
+        block.see(look, now_s, late_s=late_s)
         if block.blocked_s >= TELL_MEANWHILE_S:
             self._note(block, ended=False)
 

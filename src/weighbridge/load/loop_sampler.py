@@ -104,9 +104,9 @@ class LoopSampler:
         if question is None:
             wait_s = FIRST_LOOK_S
         elif question.answered_at_s is None:
-            wait_s = self._look(question, now_s, late=late)
+            wait_s = self._look(question, now_s, late_s=max(0.0, late_s))
         else:
-            self._end_of_lag(question.answered_at_s, late=late)
+            self._end_of_lag(question.answered_at_s)
             self._question = None
             ask = late
             wait_s = FIRST_LOOK_S if late else LOOP_INTERVAL_S - FIRST_LOOK_S
@@ -128,7 +128,7 @@ class LoopSampler:
         # Whatever blocked the loop does no longer, and may not have been told yet.
         now_s, question = self._clock(), self._question
         answered_at_s = None if question is None else question.answered_at_s
-        self._end_of_lag(now_s if answered_at_s is None else answered_at_s, late=now_s - self._due_at_s > LATE_S)
+        self._end_of_lag(now_s if answered_at_s is None else answered_at_s)
 
     def _answer(self, question: _Question) -> None:
         answered_at_s = self._clock()
@@ -137,20 +137,20 @@ class LoopSampler:
 
     # -- the guard ------------------------------------------------------------------------------------------
 
-    def _look(self, question: _Question, now_s: float, *, late: bool) -> float:
+    def _look(self, question: _Question, now_s: float, *, late_s: float) -> float:
         guard = self._guard
         if guard is None:
             return LOOP_INTERVAL_S
         try:
-            return guard.unanswered(asked_at_s=question.asked_at_s, now_s=now_s, late=late)
+            return guard.unanswered(asked_at_s=question.asked_at_s, now_s=now_s, late_s=late_s)
         except Exception as error:  # noqa: BLE001  # of a look at foreign frames, or of a logging handler
             self._give_up_guard(error)
             return LOOP_INTERVAL_S
 
-    def _end_of_lag(self, at_s: float, *, late: bool) -> None:
+    def _end_of_lag(self, at_s: float) -> None:
         if self._guard is not None:
             try:
-                self._guard.answered(at_s, late=late)
+                self._guard.answered(at_s, late_s=max(0.0, at_s - self._due_at_s))
             except Exception as error:  # noqa: BLE001  # as above
                 self._give_up_guard(error)
 
