@@ -44,7 +44,8 @@ def end_processes(trial: Trial) -> None:
         trial.expect(1 <= runs[call] <= MOST_RUNS, f"a call that {kind} ran {runs[call]} times")
         trial.expect(dead.get(call) == "crashed", f"a call that {kind} ended as {dead.get(call)}")
     trial.expect(reasons == Counter(crashed=len(guilty)), f"dead letters {dict(reasons)}")
-    missing = {request.call for request in innocent} - account.ok
+    # One that a slow machine's broker did not take in time was refused, and nobody has promised to run it.
+    missing = {request.call for request in innocent} - account.ok - account.refused
     trial.expect(not missing, f"{len(missing)} innocent calls without a finished run")
     innocent_dead = account.dead - guilty.keys()
     trial.expect(not innocent_dead, f"{len(innocent_dead)} innocent calls dead")
