@@ -10,7 +10,7 @@ import pytest
 
 from weighbridge.load.loop_blocks import LoopBlockCounter
 from weighbridge.load.loop_guard import LoopGuard
-from weighbridge.load.loop_sampler import LATE_S, LoopSampler
+from weighbridge.load.loop_sampler import FIRST_LOOK_S, LATE_S, LOOP_INTERVAL_S, LoopSampler
 from weighbridge.load.loop_thread import Look
 
 CALL = Look(task="app.render", call_id="1", lines=(("app.py", 3, "render"),))
@@ -41,14 +41,16 @@ def sampler_threads() -> set[threading.Thread]:
 class Loop:
     """A loop that answers when a test says so, with its sampler, on a clock of its own and without a thread."""
 
-    def __init__(self, *, guarded: bool = True) -> None:
+    def __init__(self, *, guarded: bool = True, first_look_s: float = FIRST_LOOK_S) -> None:
         self.now_s = 100.0
         self.questions: list[Callable[[], None]] = []
         self.runs: Look | None = CALL
         self.looks = 0
         self.counter = LoopBlockCounter()
         guard = LoopGuard(look=self.look, block_s=0.1, counter=self.counter) if guarded else None
-        self.sampler = LoopSampler(soon=self.questions.append, clock=lambda: self.now_s, guard=guard)
+        self.sampler = LoopSampler(
+            soon=self.questions.append, clock=lambda: self.now_s, guard=guard, first_look_s=first_look_s
+        )
         self.wait_s = 0.0
 
     def look(self) -> Look | None:
@@ -190,6 +192,37 @@ def test_a_call_has_blocked_the_loop_from_the_question_to_the_answer() -> None:
     loop.answer()
     loop.poll()
     assert loop.counter.by_task()["app.render"].longest_s == pytest.approx(0.135)
+
+
+def test_a_thread_that_looks_only_when_it_would_ask_again_wakes_no_more_often_than_it_asks() -> None:
+    """Each time it takes the interpreter from a loop that may be busy."""
+    loop = Loop(first_look_s=LOOP_INTERVAL_S)
+    for _ in range(4):
+        loop.poll()
+        assert loop.wait_s == LOOP_INTERVAL_S
+        loop.answer()
+    assert loop.looks == 0
+
+
+def test_it_finds_a_block_all_the_same() -> None:
+    loop = Loop(first_look_s=LOOP_INTERVAL_S)
+    for _ in range(5):
+        loop.poll()
+    loop.answer()
+    loop.poll()
+    assert loop.looks == 4
+    assert loop.counter.by_task()["app.render"].longest_s == pytest.approx(LOOP_INTERVAL_S + 3 * 0.02)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("block_s", "first_look_s"), [(0.0, LOOP_INTERVAL_S), (0.02, FIRST_LOOK_S), (0.1, LOOP_INTERVAL_S)]
+)
+async def test_it_looks_sooner_only_for_a_block_that_may_be_over_before_it_asks_again(
+    block_s: float, first_look_s: float
+) -> None:
+    sampler = LoopSampler.of_running_loop(clock=lambda: 0.0, block_s=block_s, counter=LoopBlockCounter())
+    assert sampler._first_look_s == first_look_s
 
 
 def test_a_thread_that_wakes_late_does_not_count_what_it_has_not_seen() -> None:

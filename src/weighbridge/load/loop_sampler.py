@@ -23,7 +23,8 @@ GUARD_FAILED: Final = "load.loop_guard_failed"
 
 #: Seconds from one question to the next, if the loop answers.
 LOOP_INTERVAL_S: Final = 0.05
-#: Seconds after which a loop that has not answered is looked at. One that is well answers far sooner.
+#: Seconds after which a loop that has not answered is looked at, if it is looked at before it would be asked again. One
+#: that is well answers far sooner.
 FIRST_LOOK_S: Final = 0.01
 #: The thread has woken late if it did by more seconds than this. A few threads that compute cost it some 5 ms each.
 LATE_S: Final = 0.05
@@ -49,7 +50,15 @@ class LoopSampler:
     answering too, so that time is a part of the lag. Meanwhile ``guard``, if there is one, looks at what runs there.
     """
 
-    def __init__(self, *, soon: Soon, clock: Callable[[], float], guard: LoopGuard | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        soon: Soon,
+        clock: Callable[[], float],
+        guard: LoopGuard | None = None,
+        first_look_s: float = FIRST_LOOK_S,
+    ) -> None:
+        self._first_look_s = first_look_s
         self._soon = soon
         self._clock = clock
         self._guard = guard
@@ -75,7 +84,10 @@ class LoopSampler:
         if block_s > 0:
             thread = LoopThread(ident=threading.get_ident(), token=token)
             guard = LoopGuard(look=thread.look, block_s=block_s, counter=counter)
-        return cls(soon=soon(token), clock=clock, guard=guard)
+        # Each time that the thread wakes it takes the interpreter from the loop, and waits for a CPU with it in hand: a
+        # loop that is busy notices. So it wakes only to ask, unless a block may be over before it asks again.
+        first_look_s = FIRST_LOOK_S if 0 < block_s < 2 * LOOP_INTERVAL_S else LOOP_INTERVAL_S
+        return cls(soon=soon(token), clock=clock, guard=guard, first_look_s=first_look_s)
 
     def start(self) -> None:
         """Start measuring."""
@@ -102,14 +114,14 @@ class LoopSampler:
         late = late_s > LATE_S
         ask = question is None
         if question is None:
-            wait_s = FIRST_LOOK_S
+            wait_s = self._first_look_s
         elif question.answered_at_s is None:
             wait_s = self._look(question, now_s, late_s=max(0.0, late_s))
         else:
             self._end_of_lag(question.answered_at_s)
             self._question = None
-            ask = late
-            wait_s = FIRST_LOOK_S if late else LOOP_INTERVAL_S - FIRST_LOOK_S
+            ask = late or self._first_look_s >= LOOP_INTERVAL_S
+            wait_s = self._first_look_s if ask else LOOP_INTERVAL_S - self._first_look_s
         # Here: to log, above, may take its time, and the loop may take the interpreter as soon as it is asked.
         now_s = self._clock()
         self._due_at_s = now_s + wait_s
