@@ -16,7 +16,7 @@ from tests.faults.work import Kind
 
 def eat_replies(trial: Trial, *, exchange: Exchange, line: Callable[[Rig], Proxy], kind: Kind) -> None:
     """Eat a reply now and then while calls come in; half of one every other time."""
-    meals = trial.pick(short=4, long=60)
+    meals = trial.pick(short=12, long=60)  # with four, plain Dramatiq now and then had luck
     proxy = line(trial.rig)
     load = trial.load(trial.plain(100_000, kind=kind), per_s=trial.pick(short=100.0, long=150.0))
     eaten = 0
