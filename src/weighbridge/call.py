@@ -67,6 +67,9 @@ class CallOptions:
         )
 
 
+NO_OPTIONS: Final = CallOptions()
+
+
 def _is_seconds(value: object) -> bool:
     # Compared, for math.isfinite raises on an int that is too large for a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
@@ -78,14 +81,25 @@ def _bad_option(option: str, value: object, remedy: str) -> OptionError:
 
 #: The first bits of a UUID's fourth group are fixed (RFC 9562, section 4.1).
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+#: Ids made ahead: the system is asked for the random bytes of many at once, for each question costs as much as an id.
+_ids: Final[list[str]] = []
+_IDS_AT_ONCE: Final = 64
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    # Or a process and those that were forked from it would give the same ids.
+    os.register_at_fork(after_in_child=_ids.clear)
 
 
 def new_call_id() -> str:
-    """A random UUID (version 4) as text: what ``str(uuid.uuid4())`` gives, for a third of the time.
+    """A random UUID (version 4) as text: what ``str(uuid.uuid4())`` gives, for a fifth of the time. On any thread."""
+    try:
+        return _ids.pop()
+    except IndexError:
+        random = os.urandom(16 * _IDS_AT_ONCE).hex()
+        _ids.extend(_uuid4(random[start : start + 32]) for start in range(32, len(random), 32))
+        return _uuid4(random[:32])
 
-    Random bytes of the system, so that processes that were forked from one another never agree.
-    """
-    digits = os.urandom(16).hex()
+
+def _uuid4(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
@@ -93,13 +107,15 @@ def new_call_id() -> str:
 REFUSED_REASON: Final = "the queue did not take it, and on_unavailable='run_here'"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Ticket:
     """What ``add_task`` answers: the call's id, its lane, the reason for it, its weight in CPU milliseconds.
 
     It is changed once at most, by the commit: ``lane`` and ``reason`` of a call with ``on_unavailable="run_here"`` that
     the broker did not take say from then on that it runs in process.
     """
+
+    # Made for each call, by position: by keyword that takes three times as long.
 
     id: str
     lane: Lane
@@ -111,7 +127,7 @@ class Ticket:
         self.lane, self.reason = Lane.IN_PROCESS, REFUSED_REASON
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Call:
     """One ``add_task``, weighed and decided, on its way to its lane.
 
@@ -121,7 +137,7 @@ class Call:
     What may hold argument values stays out of ``repr``.
 
     The type checker keeps it from being changed, not the running program: each ``add_task`` makes one, and a frozen
-    dataclass of this size takes four times as long to make.
+    dataclass of this size takes four times as long to make. So does one that takes its fields by keyword only.
     """
 
     id: Final[str]
@@ -135,7 +151,7 @@ class Call:
     context: Final[Context] = field(repr=False)
     added_at_s: Final[float]
     weight: Final[float] = 0.0
-    options: Final[CallOptions] = CallOptions()
+    options: Final[CallOptions] = NO_OPTIONS
     payload: Final[Payload | None] = field(default=None, repr=False)
     attempts: Final[int] = 0
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from weighbridge.arguments.drift_check import DriftCheck
 from weighbridge.arguments.limit import size_of
-from weighbridge.call import Call, CallOptions, Payload, new_call_id
+from weighbridge.call import NO_OPTIONS, Call, CallOptions, Payload, new_call_id
 from weighbridge.constraint import Constraint, Target, target_of
-from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
+from weighbridge.decision import IN_PROCESS, QUEUE, BrokerReading, Decision, Facts, InProcessReading, LoopReading
 from weighbridge.errors import (
     ArgumentError,
     BrokerNotConfiguredError,
@@ -31,22 +31,17 @@ logger: Final = logging.getLogger("weighbridge.chooser")
 
 RUNS_HERE: Final = "chooser.runs_here"
 
-_NO_OPTIONS: Final = CallOptions()
 _UNREAD_IN_PROCESS: Final = InProcessReading()
 _UNREAD_LOOP: Final = LoopReading()
 _UNREAD_BROKER: Final = BrokerReading()
-_ASKED_IN_PROCESS: Final = Decision(
-    lane=Lane.IN_PROCESS, reason="asked for by options(lane='in_process')", rule="options"
-)
-_ASKED_QUEUE: Final = Decision(lane=Lane.QUEUE, reason="asked for by options(lane='queue')", rule="options")
-_DELAYED: Final = Decision(
-    lane=Lane.QUEUE, reason="asked for by options(delay_s=…): only the queue waits", rule="options"
-)
+_ASKED_IN_PROCESS: Final = Decision(lane=IN_PROCESS, reason="asked for by options(lane='in_process')", rule="options")
+_ASKED_QUEUE: Final = Decision(lane=QUEUE, reason="asked for by options(lane='queue')", rule="options")
+_DELAYED: Final = Decision(lane=QUEUE, reason="asked for by options(delay_s=…): only the queue waits", rule="options")
 _RUN_HERE: Final = Decision(
-    lane=Lane.IN_PROCESS, reason="the queue is not available, and on_unavailable='run_here'", rule="on_unavailable"
+    lane=IN_PROCESS, reason="the queue is not available, and on_unavailable='run_here'", rule="on_unavailable"
 )
 _NO_DISPATCHER: Final = Decision(
-    lane=Lane.IN_PROCESS, reason="no dispatcher is open, so it runs as Starlette would run it", rule="no dispatcher"
+    lane=IN_PROCESS, reason="no dispatcher is open, so it runs as Starlette would run it", rule="no dispatcher"
 )
 
 
@@ -117,7 +112,7 @@ class Chooser:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
-        options: CallOptions = _NO_OPTIONS,
+        options: CallOptions = NO_OPTIONS,
         ahead: int = 0,
     ) -> Call:
         """Make a call: weigh it and choose its lane; encode its arguments if that is the queue. On any thread.
@@ -143,7 +138,7 @@ class Chooser:
             weight = spec.weigh(args, kwargs) if spec is not None else 0.0
         decision, payload = self._decide(target, weight, args, kwargs, options, ahead)
         call_id = self._new_id()
-        if decision.lane is Lane.QUEUE:
+        if decision.lane is QUEUE:
             if self._queue is None:
                 raise self._no_queue(target.name, decision)
             assert spec is not None  # only a declared task is without the constraint to stay
@@ -158,27 +153,17 @@ class Chooser:
                 emit(logger, RUNS_HERE, task=target.name, call_id=call_id)
             if self._drift_check is not None and target.constraint is None and spec is not None:
                 self._drift_check.look(spec.name, spec.codec, args, kwargs)
-        return Call(
-            id=call_id,
-            name=target.name,
-            func=func,
-            args=args,
-            kwargs=kwargs,
-            spec=spec,
-            is_async=target.is_async,
-            decision=decision,
-            context=copy_context(),
-            added_at_s=self._clock(),
-            weight=weight,
-            options=options,
-            payload=payload,
-        )
+        context, now_s = copy_context(), self._clock()
+        return Call(  # by position: by keyword it takes three times as long
+            call_id, target.name, func, args, kwargs, spec, target.is_async,  # what
+            decision, context, now_s, weight, options, payload,  # how
+        )  # fmt: skip
 
     def explain(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Decision:
         """The decision that :meth:`choose` would obey now; nothing is accepted, and no queue is needed."""
         target = self._target(func)
         weight = target.spec.weigh(args, kwargs) if target.spec is not None else 0.0
-        return self._decide(target, weight, args, kwargs, _NO_OPTIONS, 0)[0]
+        return self._decide(target, weight, args, kwargs, NO_OPTIONS, 0)[0]
 
     def constraint(self, spec: TaskSpec) -> Constraint | None:
         """The constraint of a declared task.
@@ -212,13 +197,13 @@ class Chooser:
     ) -> tuple[Decision, Payload | None]:
         constraint = target.constraint
         if options.delay_s is not None:
-            if constraint is not None and constraint.lane is not Lane.QUEUE:
+            if constraint is not None and constraint.lane is not QUEUE:
                 raise constraint.refusal(target.name, "options(delay_s=…)")
             return (_DELAYED if constraint is None else constraint.decision), None
         if options.lane is not None:
             if constraint is not None and constraint.lane is not options.lane:
                 raise constraint.refusal(target.name, f"options(lane='{options.lane}')")
-            return (_ASKED_QUEUE if options.lane is Lane.QUEUE else _ASKED_IN_PROCESS), None
+            return (_ASKED_QUEUE if options.lane is QUEUE else _ASKED_IN_PROCESS), None
         if constraint is not None:
             return constraint.decision, None
         appointed = self._appointed
@@ -253,7 +238,7 @@ class Chooser:
             broker=readings.broker(spec.queue) if readings and appointed.reads_broker else _UNREAD_BROKER,
         )
         decision = ask(appointed.policy, facts)
-        if decision.lane is Lane.QUEUE and spec.on_unavailable is OnUnavailable.RUN_HERE:
+        if decision.lane is QUEUE and spec.on_unavailable is OnUnavailable.RUN_HERE:
             # Only here: a constraint and an option that ask for the queue are not met by another lane.
             return (decision, payload) if self._queue is None or not self._queue.refuses else (_RUN_HERE, None)
         return decision, payload

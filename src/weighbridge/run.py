@@ -10,7 +10,7 @@ from weighbridge.decision import Lane
 from weighbridge.errors import NoCurrentCallError
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
+@dataclass(slots=True, unsafe_hash=True)
 class CurrentCall:
     """The call whose run this is.
 
@@ -29,6 +29,9 @@ class CurrentCall:
 
 
 _current: Final[ContextVar[CurrentCall]] = ContextVar("weighbridge_current_call")
+
+#: Let :func:`current_call` give this call from now on, in a context that is the run's own and ends with it.
+run_in_this_context: Final = _current.set
 
 
 def current_call() -> CurrentCall:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial, update_wrapper
 
 from starlette.background import BackgroundTask
 
 from weighbridge.call import Call, on_loop
-from weighbridge.decision import Lane
+from weighbridge.decision import IN_PROCESS
 from weighbridge.run import CurrentCall, running
 
 
@@ -26,17 +27,9 @@ class CallTask(BackgroundTask):
         self.call = call
         #: Whether it runs, or somebody has it who will run it: it runs once, however many lists hold it.
         self.begun = False
-        self._owner: object = None
-
-    def claim(self, owner: object) -> bool:
-        """Make it the owner's to run; whether it is. The first who asks gets it.
-
-        The owner should not hold this item: a request must leave no cycle of objects behind.
-        """
-        if self.begun or self._owner not in (None, owner):
-            return False
-        self._owner = owner
-        return True
+        #: Whose it is to run, if somebody has claimed it. That one should not hold this item: a request must leave no
+        #: cycle of objects behind.
+        self.owner: object = None
 
     async def __call__(self) -> None:
         """Run as Starlette would: in the request, and let the failure out."""
@@ -44,5 +37,15 @@ class CallTask(BackgroundTask):
             return
         self.begun = True
         call = self.call
-        with running(CurrentCall(id=call.id, task=call.name, attempt=1, lane=Lane.IN_PROCESS)):
+        with running(CurrentCall(call.id, call.name, 1, IN_PROCESS)):
             await on_loop(call, super().__call__)  # which tracers hook into
+
+
+def calls_of(tasks: Sequence[BackgroundTask]) -> list[Call]:
+    """The calls behind items of ``.tasks``, but those that were put there by hand."""
+    return [task.call for task in tasks if isinstance(task, CallTask)]
+
+
+def none_begun(tasks: Sequence[BackgroundTask]) -> bool:
+    """Whether there are items, and none has run; of one that was put there by hand nobody knows."""
+    return bool(tasks) and not any(getattr(task, "begun", True) for task in tasks)

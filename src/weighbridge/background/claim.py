@@ -27,7 +27,8 @@ class Claim:
         for task in tasks:
             if not isinstance(task, CallTask):
                 self.calls.append(chooser.choose(task, options=_IN_PROCESS))
-            elif task.claim(owner):
+            elif not task.begun and task.owner in (None, owner):  # the first who asks gets it
+                task.owner = owner
                 self.calls.append(task.call)
             else:
                 continue
@@ -52,7 +53,7 @@ class Claim:
 
 
 def in_order(
-    claim: Claim | None, kept: Sequence[Call], added: Sequence[tuple[int, Ticket]], tasks: Sequence[BackgroundTask]
+    claim: Claim | None, kept: Sequence[Call], *, added: Sequence[tuple[int, Ticket]], tasks: Sequence[BackgroundTask]
 ) -> Sequence[Call]:
     """All calls that run in process, as they were added, after the queue did not take ``kept``; their tickets say so.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -25,6 +25,12 @@ class State(StrEnum):
     DISCARDED = "discarded"
 
 
+#: Those that every request asks for: Python 3.11 is slow to find a member of an enum.
+OPEN: Final = State.OPEN
+COMMITTING: Final = State.COMMITTING
+COMMITTED: Final = State.COMMITTED
+
+
 class Attempt:
     """One try to have the calls accepted, for those who wait for it."""
 
@@ -38,26 +44,15 @@ class Attempt:
 class Commit:
     """Goes from open to committed, or fails; belongs to the loop of its dispatcher, as all of a request's end does."""
 
-    __slots__ = ("_attempt", "_state", "accepted", "failure", "is_open")
+    # Defaults of the class, since each request makes one.
 
-    def __init__(self) -> None:
-        self._state = State.OPEN
-        #: Whether the state is that: asked some times by every request, and a member of an enum is slow to find.
-        self.is_open = True
-        #: In-process calls that were accepted, in the order in which they are to run.
-        self.accepted: Sequence[Call] = ()
-        #: How the last try failed; ``None`` if none did, or a later one succeeded.
-        self.failure: Exception | None = None
-        self._attempt: Attempt | None = None
-
-    @property
-    def state(self) -> State:
-        """Where it stands."""
-        return self._state
-
-    def _move(self, state: State) -> None:
-        self._state = state
-        self.is_open = state is State.OPEN
+    #: Where it stands. It is changed by this class alone, but looked at some times for each request.
+    state: State = OPEN
+    #: In-process calls that were accepted, in the order in which they are to run.
+    accepted: Sequence[Call] = ()
+    #: How the last try failed; ``None`` if none did, or a later one succeeded.
+    failure: Exception | None = None
+    _attempt: Attempt | None = None
 
     async def is_done(self) -> bool:
         """Whether there is nothing left to commit; waits for a try that another task has under way.
@@ -66,7 +61,7 @@ class Commit:
             calls may be in the queue.
         :raises CommittedError: if the calls were discarded.
         """
-        while self._state is State.COMMITTING:
+        while self.state is COMMITTING:
             attempt = self._attempt
             assert attempt is not None  # only a try of run() is ever seen under way
             await to_the_end(attempt.ended.wait)
@@ -74,11 +69,11 @@ class Commit:
                 raise attempt.failure
         if isinstance(self.failure, UnavailableError) and self.failure.unknown:
             raise self.failure
-        if self._state is State.DISCARDED:
+        if self.state is State.DISCARDED:
             raise CommittedError(
                 action="commit()", when="after discard()", remedy="make another BackgroundTasks for further calls"
             )
-        return self._state is State.COMMITTED
+        return self.state is COMMITTED
 
     async def run(
         self,
@@ -105,20 +100,20 @@ class Commit:
             raise
         else:
             accepted = in_order(kept) if kept else staying
-            if self._state is State.DISCARDED:  # while the broker was asked
+            if self.state is State.DISCARDED:  # while the broker was asked
                 dispatch.give_up(accepted)
             else:
-                self._succeed(accepted)
+                self.accepted, self.failure, self.state = accepted, None, COMMITTED
         finally:
             attempt.ended.set()
 
     def close(self) -> None:
         """No call can be added any more."""
-        self._move(State.COMMITTING)
+        self.state = COMMITTING
 
     def reopen(self) -> None:
         """As if it had not been closed, on the loop and before anything was awaited."""
-        self._move(State.OPEN)
+        self.state = OPEN
 
     def run_now(self, dispatch: Dispatch | None, staying: Sequence[Call]) -> bool:
         """As :meth:`run`, for a request that queues no call, if nothing has to be waited for; whether it was done."""
@@ -131,23 +126,19 @@ class Commit:
             except Exception as error:
                 self._failed(error)
                 raise
-        self._succeed(staying)
+        self.accepted, self.failure, self.state = staying, None, COMMITTED
         return True
-
-    def _succeed(self, accepted: Sequence[Call]) -> None:
-        self.accepted, self.failure = accepted, None
-        self._move(State.COMMITTED)
 
     def _failed(self, failure: Exception) -> Exception:
         self.failure = failure
-        if self._state is not State.DISCARDED:  # which is for good
-            self._move(State.FAILED)
+        if self.state is not State.DISCARDED:  # which is for good
+            self.state = State.FAILED
         return failure
 
     def discard(self) -> Sequence[Call]:
         """Nothing of it will run that is not in the queue; the calls that were accepted and now will not run."""
         accepted, self.accepted = self.accepted, ()
-        self._move(State.DISCARDED)
+        self.state = State.DISCARDED
         return accepted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Literal, ParamSpec, Self
@@ -13,14 +14,14 @@ from starlette.background import BackgroundTask
 
 from weighbridge.background.abandoned import Unstarted
 from weighbridge.background.blocking import refuse_on_loop
-from weighbridge.background.call_task import CallTask
+from weighbridge.background.call_task import CallTask, calls_of, none_begun
 from weighbridge.background.claim import Claim, in_order
-from weighbridge.background.commit import Commit, State, too_late
+from weighbridge.background.commit import COMMITTED, COMMITTING, OPEN, Commit, State, too_late
 from weighbridge.background.options_view import OptionsView
 from weighbridge.background.undispatched import chooser as undispatched
-from weighbridge.call import Call, CallOptions, Ticket
+from weighbridge.call import NO_OPTIONS, Call, CallOptions, Ticket
 from weighbridge.cancellation import CancelledAfterwards
-from weighbridge.decision import Lane
+from weighbridge.decision import QUEUE, Lane
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
 from weighbridge.errors import CommittedError
 from weighbridge.events import emit
@@ -31,8 +32,6 @@ logger: Final = logging.getLogger("weighbridge.background")
 COMMITTED_LATE: Final = "background.committed_after_response"
 
 P = ParamSpec("P")
-
-_NO_OPTIONS: Final = CallOptions()
 
 
 class BackgroundTasks(FastAPIBackgroundTasks):
@@ -48,6 +47,13 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     :param dispatcher: Whose lanes to use. Default: the one dispatcher that is open on this event loop; if there is
         none, calls run in process exactly as Starlette runs them, and one that must be queued raises.
     """
+
+    # Of the class, for most requests leave them as they are.
+    _claim: Claim | None = None
+    _unstarted: Unstarted | None = None
+    _stands_alone = False
+    _started = False
+    _takes_staying = False
 
     def __init__(
         self, tasks: Sequence[BackgroundTask] | None = None, *, dispatcher: DispatchSource | None = None
@@ -74,13 +80,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self._queued: list[Call] = []
         #: Of each queued call, how many items of ``tasks`` were added before it, and its ticket.
         self._queued_after: list[tuple[int, Ticket]] = []
-        self._claim: Claim | None = None
         self._adding = Lock()
         self._commit = Commit()
-        self._unstarted: Unstarted | None = None
-        self._stands_alone = False
-        self._started = False
-        self._takes_staying = False
 
     # -- adding ---------------------------------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             given; no call of this facade is touched by that.
         :raises NotOpenError, BrokerNotConfiguredError: if it must be queued and cannot be.
         """
-        return self._add(func, args, kwargs, _NO_OPTIONS)
+        return self._add(func, args, kwargs, NO_OPTIONS)
 
     def options(
         self,
@@ -120,10 +121,11 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: CallOptions
     ) -> Ticket:
         call = self._chooser.choose(func, args, kwargs, options=options, ahead=len(self.tasks))
-        ticket = Ticket(id=call.id, lane=call.decision.lane, reason=call.decision.reason, weight=call.weight)
-        queued = ticket.lane is Lane.QUEUE
+        decision = call.decision
+        ticket = Ticket(call.id, decision.lane, decision.reason, call.weight)
+        queued = decision.lane is QUEUE
         with self._adding:  # or a thread of the endpoint's own could be told "too late" of a call that was committed
-            if not self._commit.is_open and (queued or not self._takes_staying):
+            if self._commit.state is not OPEN and (queued or not self._takes_staying):
                 raise too_late(func, self._commit.state)
             if queued:
                 self._queued.append(call)
@@ -145,33 +147,36 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         :raises LaneFullError: if a lane has no room.
         :raises DrainingError: if the service shuts down, and no call of this request that stays could be handed over.
         """
+        if self.commit_now():
+            return
         commit = self._commit
-        if commit.is_open and (staying := self._close(with_queued=False)) is not None:
-            if commit.run_now(self._dispatch, staying):  # the usual request: there is nothing to wait for
-                if self._stands_alone:
-                    self._watch()
-                return
-            commit.reopen()
         try:
             async with CancelledAfterwards():
-                if not commit.is_open and await commit.is_done():
+                if commit.state is not OPEN and await commit.is_done():
                     return
                 staying = self._close(with_queued=True) or ()
-                if self._dispatch is not None and (self._queued or staying):
-                    await commit.run(self._dispatch, self._queued, staying, in_order=self._in_order)
-                else:
-                    commit.run_now(None, staying)
+                order = partial(in_order, self._claim, added=self._queued_after, tasks=self.tasks)
+                assert self._dispatch is not None  # or there would be nothing to wait for
+                await commit.run(self._dispatch, self._queued, staying, in_order=order)
         finally:  # a cancellation may have got through once the commit had succeeded
-            if self._stands_alone:
-                self._watch()
+            self._watch()
 
-    def _in_order(self, kept: Sequence[Call]) -> Sequence[Call]:
-        return in_order(self._claim, kept, self._queued_after, self.tasks)
+    def commit_now(self) -> bool:
+        """As :meth:`commit`, if nothing has to be waited for, as for the usual request; whether it was done."""
+        commit = self._commit
+        if commit.state is not OPEN or (staying := self._close(with_queued=False)) is None:
+            return False
+        if not commit.run_now(self._dispatch, staying):
+            commit.reopen()
+            return False
+        if self._stands_alone:
+            self._watch()
+        return True
 
     async def commit_at_gate(self) -> None:
         """:meth:`commit` where FastAPI closes the endpoint. What runs like Starlette still takes a stream's calls."""
         commit = self._commit
-        if commit.is_open or commit.state is State.COMMITTING:
+        if commit.state in (OPEN, COMMITTING):
             await self.commit()
             self._takes_staying = self.runs_like_starlette
         elif commit.state is State.FAILED:  # an early commit failed and was not given up: there is no 2xx
@@ -203,8 +208,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         elif self._dispatch is not None:
             self._dispatch.run_blocking(self.commit)
         else:
-            self._commit.run_now(None, self._close(with_queued=True) or ())
-            self._watch()
+            self.commit_now()
 
     async def __aenter__(self) -> Self:
         if self._dispatch is not None:
@@ -224,23 +228,18 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     @property
     def pending(self) -> bool:
         """Whether accepted in-process calls still wait to be handed over, or to be run like Starlette."""
-        return not self._started and (bool(self._commit.accepted) or (self.runs_like_starlette and self._unbegun))
+        return not self._started and (bool(self._commit.accepted) or self._unbegun)
 
     @property
     def _unbegun(self) -> bool:
         """Whether FastAPI has run none of the items that it shares with us, since the response had others."""
-        return (
-            self._commit.state is State.COMMITTED
-            and bool(self.tasks)
-            and not any(getattr(task, "begun", True) for task in self.tasks)
-        )
+        return self.runs_like_starlette and self._commit.state is COMMITTED and none_begun(self.tasks)
 
     def _watch(self) -> None:
         """Have the calls of a stand-alone facade named if no response runs them."""
-        if self._commit.state is State.COMMITTED and self._unstarted is None:
+        if self._stands_alone and self._commit.state is COMMITTED and self._unstarted is None:
             items = self.tasks if self.runs_like_starlette else ()
-            calls = [*self._commit.accepted, *(task.call for task in items if isinstance(task, CallTask))]
-            self._unstarted = Unstarted(calls, self._dispatch)
+            self._unstarted = Unstarted([*self._commit.accepted, *calls_of(items)], self._dispatch)
 
     async def __call__(self) -> None:
         """Hand the in-process calls over to their lane; wait for them if ``wait_in_process`` is set.
@@ -251,14 +250,14 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         """
         if self._started:
             raise CommittedError(action="a second run of the same BackgroundTasks", remedy="make one for each response")
-        if self._commit.is_open:
+        if self._commit.state is OPEN:
             if self._queued:
                 emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in self._queued])
             await self.commit()
         chain = self._start(wait=None)
         if chain is not None:
             await chain.wait()
-        if self.runs_like_starlette and self._commit.state is State.COMMITTED:
+        if self.runs_like_starlette and self._commit.state is COMMITTED:
             await super().__call__()
 
     async def run_accepted(self, *, wait: bool | None = None) -> None:
@@ -266,10 +265,12 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
         What runs like Starlette is run here, if FastAPI has not.
         """
+        if self._started:
+            return
         chain = self._start(wait=wait)
         if chain is not None:
             await chain.wait()
-        if self.runs_like_starlette and self._unbegun:
+        if self._unbegun:
             await super().__call__()
 
     def _start(self, *, wait: bool | None) -> Chain | None:

@@ -69,35 +69,76 @@ def provider_of(source: DispatchSource | None, *, on_exit_stacks: bool | None = 
     return _provider_on_generators(source)
 
 
+# -- which dispatcher ---------------------------------------------------------------------------------------
+
+
+class Injected:
+    """The facade of a request, and the dispatch that it uses."""
+
+    __slots__ = ("dispatch", "facade", "is_in_use", "is_websocket", "request_stack", "stack")
+
+    def __init__(self, scope: Scope, source: DispatchSource | None, outer: FastAPIBackgroundTasks) -> None:
+        dispatch = _dispatch_for(scope) if source is None else source.dispatch
+        if dispatch is None and source is not None:
+            remedy = "FastAPI(lifespan=dispatcher.lifespan); in tests: with TestClient(app) as client"
+            emit(logger, NOT_OPEN, level=logging.WARNING, remedy=remedy)
+        self.dispatch = dispatch
+        if dispatch is None or dispatch.runs_like_starlette:
+            # FastAPI runs the items of its own list after the response; sharing it keeps Starlette's order.
+            self.facade = BackgroundTasks.of(dispatch, tasks=outer.tasks)
+        else:
+            self.facade = BackgroundTasks.of(dispatch)
+        #: Whether somebody besides gates was given the facade.
+        self.is_in_use = False
+        # Not the scope, which holds this: a request must leave no cycle of objects behind.
+        self.is_websocket = scope["type"] == "websocket"
+        self.stack: AsyncExitStack | None = scope.get(FUNCTION_STACK)
+        self.request_stack: Any = scope.get(REQUEST_STACK)
+
+    def serves(self, gate: DispatchSource) -> bool:
+        """Whether it is what this gate gives. Below an app's gate, a router's of another dispatcher takes over.
+
+        :raises DispatcherError: if that comes too late: FastAPI gives the endpoint what it gave a dependency before.
+        """
+        if gate.dispatch is self.dispatch:
+            return True
+        if self.is_in_use:
+            raise DispatcherError(
+                problem="a dependency was given BackgroundTasks before the gate of another dispatcher was reached",
+                remedy="put the gate first: dependencies=[dispatcher.gate, …], on the app or the router",
+            )
+        return False
+
+
+def _dispatch_for(scope: Scope) -> Dispatch | None:
+    """The dispatch that a request finds without a gate."""
+    published = scope.get("state", {}).get(STATE)
+    if published is not None:
+        known: Dispatch | None = published.dispatch
+        return known
+    return only_open_dispatch()
+
+
 # -- on FastAPI's exit stacks -------------------------------------------------------------------------------
 
 
 def _provider_on_stacks(source: DispatchSource | None) -> Provider:
     async def weighbridge_tasks(connection: HTTPConnection, outer: FastAPIBackgroundTasks) -> BackgroundTasks:
         scope = connection.scope
-        function_stack: AsyncExitStack = scope[FUNCTION_STACK]
+        stack: AsyncExitStack = scope[FUNCTION_STACK]
+        known: _CommitPoint | None = scope.get(FACADE)
         # A scope may be solved more than once, on other stacks; each has a facade of its own.
-        known: Injected | None = scope.get(FACADE)
-        if known is not None and known.stack is function_stack and known.serves(source):
-            return known.facade
-        known = scope[FACADE] = Injected(scope, source, outer, stack=function_stack)
-        function_stack.push_async_exit(_CommitPoint(known.facade, scope))
+        if known is None or known.stack is not stack or (source is not None and not known.serves(source)):
+            known = scope[FACADE] = _CommitPoint(scope, source, outer)
+            stack.push_async_exit(known)
+        if source is None:
+            known.is_in_use = True
         return known.facade
 
     return weighbridge_tasks
 
 
-class _Exit(AbstractAsyncContextManager[None, None]):
-    """What an exit stack does with a facade. An object, for a function costs the stack a failed look-up more."""
-
-    __slots__ = ("_facade", "_scope")
-
-    def __init__(self, facade: BackgroundTasks, scope: Scope) -> None:
-        self._facade = facade
-        self._scope = scope
-
-
-class _CommitPoint(_Exit):
+class _CommitPoint(Injected, AbstractAsyncContextManager[None, None]):
     """Where the endpoint has ended."""
 
     __slots__ = ()
@@ -105,29 +146,39 @@ class _CommitPoint(_Exit):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        facade = self._facade
+        facade = self.facade
         if error is not None and not _is_only(error, WebSocketDisconnect):
             facade.discard()
             return
         try:
-            await facade.commit_at_gate()
+            if facade.runs_like_starlette or not facade.commit_now():
+                await facade.commit_at_gate()
         finally:  # a cancellation may have got through once the commit had succeeded
             if facade.pending:
-                self._scope[REQUEST_STACK].push_async_exit(_HandOver(facade, self._scope))
+                self.request_stack.push_async_exit(_HandOver(facade, self.is_websocket))
 
 
-class _HandOver(_Exit):
-    """Where the response has been sent."""
+class _HandOver(AbstractAsyncContextManager[None, None]):
+    """Where the response has been sent. An object, for a function costs the stack a failed look-up more."""
 
-    __slots__ = ()
+    __slots__ = ("_facade", "_is_websocket")
+
+    def __init__(self, facade: BackgroundTasks, is_websocket: bool) -> None:  # noqa: FBT001  # one for each request
+        self._facade = facade
+        self._is_websocket = is_websocket
 
     def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Coroutine[Any, Any, None]:
-        return _hand_over(self._facade, self._scope, error)
+        if error is None and not self._is_websocket:
+            return self._facade.run_accepted()
+        return _hand_over(self._facade, error, is_websocket=self._is_websocket)
 
 
-async def _hand_over(facade: BackgroundTasks, scope: Scope, error: BaseException | None) -> None:
+# -- after the response -------------------------------------------------------------------------------------
+
+
+async def _hand_over(facade: BackgroundTasks, error: BaseException | None, *, is_websocket: bool) -> None:
     """After the response: start what was accepted, also where the response had a background of its own.
 
     A client that went away (a cancellation, a failure to send) changes nothing, except for what runs like Starlette,
@@ -144,7 +195,7 @@ async def _hand_over(facade: BackgroundTasks, scope: Scope, error: BaseException
             facade.discard()
             return
     # Nothing follows a websocket's handler, so its end is where its calls are waited for.
-    await facade.run_accepted(wait=True if error is None and scope["type"] == "websocket" else None)
+    await facade.run_accepted(wait=True if error is None and is_websocket else None)
 
 
 def _is_only(error: BaseException, *kinds: type[BaseException]) -> bool:
@@ -164,18 +215,22 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
     ) -> AsyncIterator[tuple[BackgroundTasks, bool]]:
         scope = connection.scope
         known: Injected | None = scope.get(FACADE)
-        if known is not None and known.serves(source):
-            yield known.facade, False
-            return
-        injected = scope[FACADE] = Injected(scope, source, outer, stack=None)
+        injected = known
+        if injected is None or (source is not None and not injected.serves(source)):
+            injected = scope[FACADE] = Injected(scope, source, outer)
+        if source is None:
+            injected.is_in_use = True
         facade = injected.facade
+        if injected is known:
+            yield facade, False
+            return
         try:
             yield facade, True
         except BaseException as error:
-            await _hand_over(facade, scope, error)
+            await _hand_over(facade, error, is_websocket=injected.is_websocket)
             raise
         else:
-            await _hand_over(facade, scope, None)
+            await _hand_over(facade, None, is_websocket=injected.is_websocket)
         finally:
             if known is None:
                 del scope[FACADE]  # the scope may be solved once more
@@ -183,7 +238,6 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
                 scope[FACADE] = known
 
     async def committed(
-        connection: HTTPConnection,
         outer: FastAPIBackgroundTasks,
         found: tuple[BackgroundTasks, bool] = Depends(handed_over),
     ) -> AsyncIterator[BackgroundTasks]:
@@ -200,7 +254,7 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
             await facade.commit_at_gate()
             if facade.pending and not facade.runs_like_starlette:
                 # Before request-scoped dependencies of the user exit; the gate's own exits after all of them.
-                outer.add_task(_hand_over, facade, connection.scope, None)
+                outer.add_task(facade.run_accepted)
 
     at_the_end: Any = Depends(committed, scope="function")
 
@@ -209,62 +263,3 @@ def _provider_on_generators(source: DispatchSource | None) -> Provider:  # noqa:
         return facade
 
     return weighbridge_tasks
-
-
-# -- which dispatcher ---------------------------------------------------------------------------------------
-
-
-class Injected:
-    """The facade of a request, the dispatch that it uses, the stack that it commits on."""
-
-    __slots__ = ("_is_in_use", "dispatch", "facade", "stack")
-
-    def __init__(
-        self,
-        scope: Scope,
-        source: DispatchSource | None,
-        outer: FastAPIBackgroundTasks,
-        *,
-        stack: AsyncExitStack | None,
-    ) -> None:
-        self.stack = stack
-        self.dispatch = dispatch = _dispatch_for(scope, source)
-        if dispatch is None or dispatch.runs_like_starlette:
-            # FastAPI runs the items of its own list after the response; sharing it keeps Starlette's order.
-            self.facade = BackgroundTasks.of(dispatch, tasks=outer.tasks)
-        else:
-            self.facade = BackgroundTasks.of(dispatch)
-        self._is_in_use = source is None
-
-    def serves(self, source: DispatchSource | None) -> bool:
-        """Whether it is what the next one gets who asks; ``source`` is the dispatcher of a gate.
-
-        A router's gate below an app's, of another dispatcher, takes over for its routes.
-
-        :raises DispatcherError: if that comes too late: FastAPI gives the endpoint what it gave a dependency before.
-        """
-        if source is None:
-            self._is_in_use = True
-            return True
-        if source.dispatch is self.dispatch:
-            return True
-        if self._is_in_use:
-            raise DispatcherError(
-                problem="a dependency was given BackgroundTasks before the gate of another dispatcher was reached",
-                remedy="put the gate first: dependencies=[dispatcher.gate, …], on the app or the router",
-            )
-        return False
-
-
-def _dispatch_for(scope: Scope, source: DispatchSource | None) -> Dispatch | None:
-    if source is not None:
-        dispatch = source.dispatch
-        if dispatch is None:
-            remedy = "FastAPI(lifespan=dispatcher.lifespan); in tests: with TestClient(app) as client"
-            emit(logger, NOT_OPEN, level=logging.WARNING, remedy=remedy)
-        return dispatch
-    published = scope.get("state", {}).get(STATE)
-    if published is not None:
-        known: Dispatch | None = published.dispatch
-        return known
-    return only_open_dispatch()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVarTuple
 
 import anyio
 import anyio.abc
@@ -14,7 +14,8 @@ import anyio.lowlevel
 
 from weighbridge.cancellation import CancelledAfterwards, to_the_end
 
-Run = Callable[[], Coroutine[Any, Any, None]]
+Arguments = TypeVarTuple("Arguments")
+Run = Callable[[*Arguments], Coroutine[Any, Any, None]]
 
 #: How often and for how long a cancelled task is reminded, in seconds, before it is left behind.
 REMIND_EVERY_S: Final = 0.1
@@ -24,8 +25,8 @@ LEAVE_BEHIND_AFTER_S: Final = 2.0
 class Starter(Protocol):
     """Starts coroutines that outlive the one that asked."""
 
-    def start(self, name: str, context: Context, run: Run) -> None:
-        """Start ``run()`` soon, in a copy of ``context``; ``name`` is for debuggers."""
+    def start(self, name: str, context: Context, run: Run[*Arguments], /, *args: *Arguments) -> None:
+        """Start ``run(*args)`` soon, in a copy of ``context``; ``name`` is for debuggers."""
         ...
 
     def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
@@ -57,19 +58,19 @@ class AsyncioStarter:
         self._loop = loop
         self._running: set[asyncio.Task[None]] = set()
 
-    def start(self, name: str, context: Context, run: Run) -> None:
-        """Start ``run()`` as a task; the loop holds tasks weakly, so this holds it until it ends."""
+    def start(self, name: str, context: Context, run: Run[*Arguments], /, *args: *Arguments) -> None:
+        """Start ``run(*args)`` as a task; the loop holds tasks weakly, so this holds it until it ends."""
         # Not by the loop's factory: an eager one would run it here and now, in the middle of a request's end.
-        task = asyncio.Task(self._run(run), loop=self._loop, name=name, context=context.copy())
+        task = asyncio.Task(self._run(run, args), loop=self._loop, name=name, context=context.copy())
         self._running.add(task)
 
     def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
         """Call ``tell`` in ``delay_s`` seconds, unless what is returned is called before."""
         return self._loop.call_later(delay_s, tell).cancel
 
-    async def _run(self, run: Run) -> None:
+    async def _run(self, run: Run[*Arguments], args: tuple[*Arguments]) -> None:
         try:
-            await run()
+            await run(*args)
         finally:
             # Here and not in a callback, which the loop would have to schedule once more for each call.
             self._running.discard(asyncio.current_task(self._loop))
@@ -94,16 +95,16 @@ class GroupStarter:
         self._scopes: set[anyio.CancelScope] = set()
         self._stopped = False
 
-    def start(self, name: str, context: Context, run: Run) -> None:
-        """Start ``run()`` in the group; a task takes a copy of the context that is current where it is started."""
-        context.run(partial(self._group.start_soon, self._run, run, name=name))
+    def start(self, name: str, context: Context, run: Run[*Arguments], /, *args: *Arguments) -> None:
+        """Start ``run(*args)`` in the group; a task takes a copy of the context that is current where it is started."""
+        context.run(partial(self._group.start_soon, self._run, run, args, name=name))
 
-    async def _run(self, run: Run) -> None:
+    async def _run(self, run: Run[*Arguments], args: tuple[*Arguments]) -> None:
         # Shielded from whatever cancels the one who opened this: only its stop() ends what it runs.
         with anyio.CancelScope(shield=not self._stopped) as scope:
             self._scopes.add(scope)
             try:
-                await run()
+                await run(*args)
             finally:
                 self._scopes.discard(scope)
 
@@ -116,7 +117,7 @@ class GroupStarter:
                 await anyio.sleep(delay_s)
                 tell()
 
-        self._group.start_soon(self._run, wait, name="weighbridge timer")
+        self._group.start_soon(self._run, wait, (), name="weighbridge timer")
         return scope.cancel
 
     async def stop(self) -> None:

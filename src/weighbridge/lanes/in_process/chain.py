@@ -34,10 +34,12 @@ class Chain:
 
     def end_first(self) -> Call | None:
         """The first call has ended; the one that is the first now."""
-        self._left.pop()
-        if self._left:
-            return self._left[-1]
-        self._note_end()
+        left = self._left
+        left.pop()
+        if left:
+            return left[-1]
+        if self._finished is not None:
+            self._finished.set()
         return None
 
     def drop(self, calls: Collection[Call]) -> None:

@@ -86,16 +86,20 @@ class Chains:
         if call in self._held:
             return
         pool = self.tasks if call.is_async else self.threads
-        pool.chains.append((chain, call))
-        self._start_next(pool)
+        if pool.chains or pool.running >= pool.limit or self._closed:
+            pool.chains.append((chain, call))
+        else:
+            self._begin(pool, chain, call)
 
-    def _start_next(self, pool: Pool) -> None:
+    def _begin_next(self, pool: Pool) -> None:
         while pool.chains and pool.running < pool.limit and not self._closed:
-            chain, call = pool.chains.popleft()
-            self._room.leave(call)
-            pool.running += 1
-            self.running[call] = chain
-            self._starter.start(call.name, call.context, partial(self._run_first, pool, chain, call))
+            self._begin(pool, *pool.chains.popleft())
+
+    def _begin(self, pool: Pool, chain: Chain, call: Call) -> None:
+        pool.running += 1
+        self.running[call] = chain
+        self._room.leave(call)
+        self._starter.start(call.name, call.context, self._run_first, pool, chain, call)
 
     async def _run_first(self, pool: Pool, chain: Chain, call: Call) -> None:
         attempt = (self._attempts.get(call, 0) if self._attempts else 0) + 1
@@ -106,32 +110,32 @@ class Chains:
             if self.running.pop(call, None) is not None:  # or it was left behind
                 pool.running -= 1
                 if again_in_s is not None and not self._closed:
-                    self._attempts[call] = attempt
-                    self._room.come_back(call)
-                    # Its slot is another's meanwhile.
-                    stop = self._starter.later(again_in_s, partial(self._retry, call))
-                    self._retries[call] = _Retry(chain=chain, stop=stop)
-                    if self._lets_pass:
-                        self._let_pass(call)
-                    self._waits()
+                    self._wait_for_retry(chain, call, attempt, again_in_s)
                 else:
-                    self._end_first(chain, call)
+                    if self._attempts:
+                        self._attempts.pop(call, None)
+                    following = chain.end_first()
+                    if following is None:
+                        self._chains.pop(chain, None)
+                    elif not self._closed:
+                        self._line_up(chain, following)
                 if pool.chains:
-                    self._start_next(pool)
+                    self._begin_next(pool)
                 self._ended()
+
+    def _wait_for_retry(self, chain: Chain, call: Call, attempt: int, again_in_s: float) -> None:
+        """Let a call that has run ``attempt`` times wait for the next one; its slot is another's meanwhile."""
+        self._attempts[call] = attempt
+        self._room.come_back(call)
+        stop = self._starter.later(again_in_s, partial(self._retry, call))
+        self._retries[call] = _Retry(chain=chain, stop=stop)
+        if self._lets_pass:
+            self._let_pass(call)
+        self._waits()
 
     def _retry(self, call: Call) -> None:
         if (retry := self._retries.pop(call, None)) is not None:
             self._line_up(retry.chain, call)
-
-    def _end_first(self, chain: Chain, call: Call) -> None:
-        if self._attempts:
-            self._attempts.pop(call, None)
-        following = chain.end_first()
-        if following is None:
-            self._chains.pop(chain, None)
-        elif not self._closed:
-            self._line_up(chain, following)
 
     # -- draining -------------------------------------------------------------------------------------------
 

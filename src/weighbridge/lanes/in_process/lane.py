@@ -99,7 +99,9 @@ class InProcessLane:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        chains = self._opened()
+        chains = self._chains
+        if chains is None or not self._is_open:
+            raise _not_open()
         drain = self._drain = Drain(
             room=self._room,
             chains=chains,
@@ -152,11 +154,6 @@ class InProcessLane:
             lost = any(ended[name] for name in ("unknown", *_NOT_DONE))
             emit(logger, DRAINED, level=logging.WARNING if lost else logging.INFO, **ended)
 
-    def _opened(self) -> Chains:
-        if self._chains is None or not self._is_open:
-            raise NotOpenError(problem="the in-process lane is not open", remedy="open the dispatcher first")
-        return self._chains
-
     # -- admission ------------------------------------------------------------------------------------------
 
     def reserve_now(self, calls: Sequence[Call]) -> bool:
@@ -165,9 +162,10 @@ class InProcessLane:
         :raises DrainingError: if the lane takes no more calls, or has been closed: the request outlives the service.
         :raises NotOpenError: if it was never opened.
         """
-        if not self._is_open and self._chains is not None:
-            raise _draining(calls)
-        self._opened()
+        if not self._is_open:
+            if self._chains is not None:
+                raise _draining(calls)
+            raise _not_open()
         if self._drain is not None and not self._drain.takes(calls):
             raise _draining(calls)
         if not self._room.take(calls):
@@ -214,7 +212,8 @@ class InProcessLane:
         if not calls:  # another response, which was given the items, has run them all
             return Chain(calls)
         chain = self._chains.start(calls)
-        self._note_waiting()
+        if self._drain is not None:
+            self._drain.note_waiting()
         return chain
 
     # -- what is seen from outside --------------------------------------------------------------------------
@@ -255,6 +254,10 @@ class InProcessLane:
     def _note_waiting(self) -> None:
         if self._drain is not None:
             self._drain.note_waiting()
+
+
+def _not_open() -> NotOpenError:
+    return NotOpenError(problem="the in-process lane is not open", remedy="open the dispatcher first")
 
 
 def _draining(calls: Sequence[Call]) -> DrainingError:

@@ -14,12 +14,12 @@ import anyio
 import anyio.to_thread
 
 from weighbridge.call import Call, on_loop
-from weighbridge.decision import Lane
+from weighbridge.decision import IN_PROCESS
 from weighbridge.errors import TimeLimitError
 from weighbridge.events import emit
 from weighbridge.lanes.in_process.counts import CallFailure, InProcessCounter
 from weighbridge.lanes.starter import Starter
-from weighbridge.run import CurrentCall, running
+from weighbridge.run import CurrentCall, run_in_this_context
 
 logger: Final = logging.getLogger("weighbridge.in_process")
 
@@ -63,6 +63,8 @@ class Runner:
     async def run(self, call: Call, *, attempt: int) -> float | None:
         """Run ``call`` for the ``attempt``-th time; in how many seconds it is to run again, or ``None``: it has ended.
 
+        To be awaited in a context of the attempt's own, which it marks as that.
+
         :raises BaseException: the backend's cancellation, once the lane is closing, and ``KeyboardInterrupt``.
         """
         if self.closing:
@@ -72,42 +74,41 @@ class Runner:
             emit(logger, CALL_EXPIRED, level=logging.WARNING, **about(call))
             self._counter.expired += 1
             return None
-        current = CurrentCall(id=call.id, task=call.name, attempt=attempt, lane=Lane.IN_PROCESS)
-        with running(current):  # what is logged of it, and its hook, know the call too
-            return await self._run(call, current)
-
-    async def _run(self, call: Call, current: CurrentCall) -> float | None:
+        current = CurrentCall(call.id, call.name, attempt, IN_PROCESS)
+        run_in_this_context(current)  # what is logged of it, and its hook, know the call too
+        limit_s = call.spec.time_limit_s if call.spec is not None else None
         try:
-            await self._run_function(call)
-        except anyio.get_cancelled_exc_class() as error:
+            if not call.is_async:
+                await self._run_on_thread(call, limit_s)
+            elif limit_s is None:
+                await on_loop(call, call.func, *call.args, **call.kwargs)
+            else:
+                await self._run_within(limit_s, call)
+        except GeneratorExit:  # the loop was given up with this in it: nothing may be awaited here
+            raise
+        except BaseException as error:  # noqa: BLE001  # a task may raise anything, even exit: only its own call ends
+            return await self._broke_off(call, current, error)
+        if not self.closing:
+            self._counter.succeeded += 1
+        return None
+
+    async def _broke_off(self, call: Call, current: CurrentCall, error: BaseException) -> float | None:
+        if isinstance(error, anyio.get_cancelled_exc_class()):
             if self.closing:
-                raise
+                raise error
             # The task cancelled itself; to the event loop that would look like a success.
             emit(logger, CALL_CANCELLED, level=logging.ERROR, error=error, **about(call))
             self._counter.cancelled += 1
             await self._tell(error, call, current)
             return None
-        except GeneratorExit:  # the loop was given up with this in it: nothing may be awaited here
-            raise
-        except KeyboardInterrupt as error:  # meant for the process
+        if isinstance(error, KeyboardInterrupt):  # meant for the process
             emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
             if not self.closing:
                 self._counter.failed += 1
-            raise
-        except BaseException as error:  # noqa: BLE001  # a task may raise anything, even exit: only its own call ends
-            return await self._failed(call, current, error)
-        if not self.closing:
-            self._counter.succeeded += 1
-        return None
+            raise error
+        return await self._failed(call, current, error)
 
-    async def _run_function(self, call: Call) -> None:
-        limit_s = call.spec.time_limit_s if call.spec is not None else None
-        if call.is_async:
-            if limit_s is None:
-                await on_loop(call, call.func, *call.args, **call.kwargs)
-            else:
-                await self._run_within(limit_s, call)
-            return
+    async def _run_on_thread(self, call: Call, limit_s: float | None) -> None:
         stop_watching = None if limit_s is None else self._starter.later(limit_s, partial(_tell_late, call, limit_s))
         try:
             await anyio.to_thread.run_sync(
