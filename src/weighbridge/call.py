@@ -90,7 +90,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 
 def new_call_id() -> str:
-    """A random UUID (version 4) as text: what ``str(uuid.uuid4())`` gives, for a fifth of the time. On any thread."""
+    """A random UUID (version 4) as text, as ``str(uuid.uuid4())`` is, in a third of the time. On any thread."""
     try:
         return _ids.pop()
     except IndexError:

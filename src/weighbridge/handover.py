@@ -112,7 +112,7 @@ class QueueHandOver:
             group = groups.pop(0)
             fate = await self._commit([encoded[call] for call in group])
             if fate is _Fate.KEPT and len(group) > 1 and not self._queue.refuses:
-                # The broker is well: one of them may be what it does not take.
+                # The broker is well: one of them may be what it does not take, or they are more than may wait for it.
                 groups += [group[: len(group) // 2], group[len(group) // 2 :]]
             else:
                 ended[fate] += group

@@ -18,6 +18,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from weighbridge import Dispatcher, Ticket, current_call, task
 from weighbridge.embedded import EmbeddedServer
+from weighbridge.lanes.queue import QueueLane
 from weighbridge.lanes.queue.middleware import default_middleware
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("only_own_tasks")]
@@ -189,3 +190,37 @@ async def test_a_broker_that_refuses_in_an_unforeseen_way_loses_nothing(release:
         ticket = await add(dispatcher, crosses)
 
     assert [(call, lane) for call, lane, _ in ran] == [(ticket.id, "in_process")]
+
+
+async def test_more_calls_than_may_wait_for_the_broker_go_in_smaller_groups(
+    redis_url: str, release: threading.Event
+) -> None:
+    crosses = task(name="crosses")(note)
+    async with dispatcher_with_busy_threads(release, broker_url=redis_url, publisher_waiting=3) as dispatcher:
+        for _ in range(40):
+            await add(dispatcher, crosses)
+
+    assert (dispatcher.in_process_counts.handed_over, ran) == (40, [])
+
+
+async def test_a_fault_of_the_hand_over_itself_leaves_no_call_unnamed_and_runs_none_twice(
+    redis_url: str, release: threading.Event, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    crosses = task(name="crosses")(note)
+    async with dispatcher_with_busy_threads(release, broker_url=redis_url, drain_timeout_s=1) as dispatcher:
+        tickets = [await add(dispatcher, crosses) for _ in range(2)]
+        monkeypatch.setattr(QueueLane, "commit", fail)
+
+    # Nobody knows how far the write got.
+    assert (dispatcher.in_process_counts.unknown, ran) == (2, [])
+    [*failed, first, second, _] = [
+        record for record in caplog.records if getattr(record, "event", "").startswith("in_process.")
+    ]
+    assert {record.getMessage() for record in failed} == {"in_process.hand_over_failed calls=2"}
+    assert all(record.exc_info is not None and record.exc_info[0] is ZeroDivisionError for record in failed)
+    assert [record.getMessage() for record in (first, second)] == [
+        f"in_process.call_perhaps_handed_over task=crosses call_id={ticket.id}" for ticket in tickets
+    ]

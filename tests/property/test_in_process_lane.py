@@ -18,8 +18,9 @@ from weighbridge.call import Call, CallOptions
 from weighbridge.cancellation import to_the_end
 from weighbridge.decision import Decision, Lane
 from weighbridge.errors import UnavailableError
-from weighbridge.lanes.in_process import HandedOver, InProcessCounts, InProcessLane
-from weighbridge.task import TaskSpec
+from weighbridge.handover import NoHandOver
+from weighbridge.lanes.in_process import HandedOver, HandOver, InProcessCounts, InProcessLane
+from weighbridge.task import Registry, TaskSpec
 
 DECISION = Decision(lane=Lane.IN_PROCESS, reason="test", rule="test")
 EXPIRED = CallOptions(expires_s=1.0)
@@ -159,6 +160,7 @@ class World:
 async def course(seed: int) -> tuple[World, InProcessCounts]:
     random = Random(seed)
     world = World(random)
+    queues: list[HandOver] = [world, world, NoHandOver(registry=Registry())]
     lane = InProcessLane(
         threads=random.choice([1, 3]),
         running_limit=random.choice([1, 3]),
@@ -166,7 +168,7 @@ async def course(seed: int) -> tuple[World, InProcessCounts]:
         admission_timeout_s=random.choice([0.0, 0.005]),
         drain_timeout_s=random.choice([0.0, 0.005, 0.02]),
         clock=lambda: 10.0,
-        hand_over=random.choice([world, world, None]),
+        hand_over=random.choice(queues),
     )
     late = anyio.Event()
     scopes = [anyio.CancelScope() for _ in range(random.randrange(1, 12))]

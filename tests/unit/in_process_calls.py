@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any
 
@@ -10,7 +10,7 @@ from weighbridge.arguments import ArgumentCodec
 from weighbridge.call import Call, CallOptions
 from weighbridge.crossing import call_is_async
 from weighbridge.decision import Decision, Lane
-from weighbridge.lanes.in_process import Chain, InProcessLane
+from weighbridge.lanes.in_process import Chain, HandedOver, InProcessLane
 from weighbridge.task import TaskSpec
 
 
@@ -22,6 +22,18 @@ class Clock:
         return self.now_s
 
 
+class NoQueue:
+    """The way to the queue where there is none."""
+
+    repeatable = False
+
+    def obstacle(self, call: Call) -> str:  # the same for all
+        return "there is no broker"
+
+    async def hand_over(self, calls: Mapping[Call, int]) -> HandedOver:
+        return HandedOver(kept=[*calls])
+
+
 def lane(**changes: Any) -> InProcessLane:
     limits: dict[str, Any] = {
         "threads": 2,
@@ -29,6 +41,7 @@ def lane(**changes: Any) -> InProcessLane:
         "waiting_limit": 100,
         "drain_timeout_s": 5.0,
         "clock": Clock(),
+        "hand_over": NoQueue(),
     }
     return InProcessLane(**{**limits, **changes})
 

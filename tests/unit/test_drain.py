@@ -17,7 +17,7 @@ from weighbridge.cancellation import to_the_end
 from weighbridge.errors import DrainingError
 from weighbridge.lanes.in_process import HandedOver, InProcessLane
 
-from .in_process_calls import call, lane, spec_with, start
+from .in_process_calls import NoQueue, call, lane, spec_with, start
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +90,7 @@ async def stays() -> None:
     ran.append("stays")
 
 
-def draining(queue: Queue | None, **changes: Any) -> InProcessLane:
+def draining(queue: Queue | NoQueue, **changes: Any) -> InProcessLane:
     return lane(hand_over=queue, running_limit=1, **changes)
 
 
@@ -451,7 +451,7 @@ async def test_one_that_must_stay_is_named_with_its_attempts(caplog: pytest.LogC
         raise OSError
 
     spec = spec_with(fails, retries=5, min_backoff_s=60, max_backoff_s=60)
-    async with draining(None, drain_timeout_s=0.01) as opened:
+    async with draining(NoQueue(), drain_timeout_s=0.01) as opened:
         start(opened, call(fails, spec=spec))
         await failed.wait()
         await anyio.wait_all_tasks_blocked()
@@ -467,7 +467,7 @@ async def test_nobody_is_lost_behind_a_call_that_waits_for_its_retry() -> None:
         raise OSError
 
     retried = {"retries": 5, "min_backoff_s": 60.0, "max_backoff_s": 60.0}
-    async with draining(None, drain_timeout_s=0.1) as opened:
+    async with draining(NoQueue(), drain_timeout_s=0.1) as opened:
         start(opened, call(fails, spec=spec_with(fails, **retried)), call(stays))
         await anyio.wait_all_tasks_blocked()
         assert ran == []

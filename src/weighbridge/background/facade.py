@@ -270,7 +270,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         chain = self._start(wait=wait)
         if chain is not None:
             await chain.wait()
-        if self._unbegun:
+        if self.runs_like_starlette and self._unbegun:
             await super().__call__()
 
     def _start(self, *, wait: bool | None) -> Chain | None:

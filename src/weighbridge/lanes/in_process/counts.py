@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Final
 
@@ -48,42 +48,28 @@ class CallFailure:
     failed_at: datetime
 
 
+#: Those that the lane sees at the moment of the question, instead of counting them.
+_SEEN: Final = ("waiting", "running", "refused")
+_COUNTED: Final = tuple(each.name for each in fields(InProcessCounts) if each.name not in _SEEN)
+
+
+@dataclass(slots=True, eq=False)
 class InProcessCounter:
     """Counts, on the lane's loop; read on any thread."""
 
-    __slots__ = (
-        "accepted",
-        "cancelled",
-        "expired",
-        "failed",
-        "failures",
-        "handed_over",
-        "not_finished",
-        "not_started",
-        "retried",
-        "succeeded",
-        "unknown",
-    )
-
-    def __init__(self) -> None:
-        self.accepted = self.succeeded = self.failed = self.expired = self.cancelled = self.retried = 0
-        self.handed_over = self.unknown = self.not_finished = self.not_started = 0
-        self.failures: deque[CallFailure] = deque(maxlen=FAILURES_KEPT)
+    accepted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    handed_over: int = 0
+    unknown: int = 0
+    not_finished: int = 0
+    not_started: int = 0
+    retried: int = 0
+    failures: deque[CallFailure] = field(default_factory=lambda: deque(maxlen=FAILURES_KEPT))
 
     def counts(self, *, waiting: int, running: int, refused: int) -> InProcessCounts:
         """The numbers at this moment."""
-        return InProcessCounts(
-            accepted=self.accepted,
-            waiting=waiting,
-            running=running,
-            succeeded=self.succeeded,
-            failed=self.failed,
-            expired=self.expired,
-            cancelled=self.cancelled,
-            handed_over=self.handed_over,
-            unknown=self.unknown,
-            not_finished=self.not_finished,
-            not_started=self.not_started,
-            retried=self.retried,
-            refused=refused,
-        )
+        counted: dict[str, int] = {name: getattr(self, name) for name in _COUNTED}
+        return InProcessCounts(waiting=waiting, running=running, refused=refused, **counted)

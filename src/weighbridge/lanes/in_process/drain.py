@@ -80,7 +80,7 @@ class Drain:
         room: Room,
         chains: Chains,
         counter: InProcessCounter,
-        hand_over: HandOver | None,
+        hand_over: HandOver,
         timeout_s: float,
         undecided: Callable[[], bool],
     ) -> None:
@@ -102,12 +102,10 @@ class Drain:
 
     def takes(self, calls: Iterable[Call]) -> bool:
         """Whether the lane may take these calls still: all of them can be handed over."""
-        return self._hand_over is not None and all(self._hand_over.obstacle(call) is None for call in calls)
+        return all(self._hand_over.obstacle(call) is None for call in calls)
 
     def why_kept(self, call: Call) -> str:
         """Why a call that waits was not handed over."""
-        if self._hand_over is None:
-            return "there is no broker"
         return self._hand_over.obstacle(call) or self._refused.get(call) or "the queue did not take it"
 
     def note_waiting(self) -> None:
@@ -155,23 +153,18 @@ class Drain:
 
     async def _offer(self) -> None:
         self._offer_at_s = math.inf
-        hand_over = self._hand_over
-        if hand_over is None:
-            return
-        if self._unknown and hand_over.repeatable:
-            await self._repeat(hand_over)
+        if self._may_ask_again():
+            await self._repeat()
         waiting = {
             call: chain
             for chain, call in self._chains.waiting()
-            if hand_over.obstacle(call) is None and call not in self._refused
+            if self._hand_over.obstacle(call) is None and call not in self._refused
         }
         self._chains.hold(waiting)
         await self._offer_all(waiting)
 
     async def _offer_all(self, waiting: Mapping[Call, Chain | None]) -> None:
         """Hand over calls that are held, each with its chain, if that was started."""
-        if self._hand_over is None:
-            return
         for group in _groups(waiting, GROUP):
             handed = await self._hand_over.hand_over({call: self._chains.attempts(call) for call in group})
             self._refused.update(handed.refused)
@@ -186,9 +179,9 @@ class Drain:
                 self._offer_at_s = anyio.current_time() + PAUSE_S
             await to_the_end(anyio.lowlevel.checkpoint)
 
-    async def _repeat(self, hand_over: HandOver) -> None:
+    async def _repeat(self) -> None:
         for group in _groups(self._unknown, GROUP):
-            handed = await hand_over.hand_over({call: self._unknown[call] for call in group})
+            handed = await self._hand_over.hand_over({call: self._unknown[call] for call in group})
             self._note_taken(handed.taken)
             for call in handed.taken:
                 del self._unknown[call]
@@ -202,7 +195,7 @@ class Drain:
 
     def _may_ask_again(self) -> bool:
         """Whether the queue can still say of a call that it has it."""
-        return bool(self._unknown) and self._hand_over is not None and self._hand_over.repeatable
+        return bool(self._unknown) and self._hand_over.repeatable
 
     def _reserved(self) -> dict[Call, None]:
         """Accepted calls that can be handed over, and that their response has not started."""

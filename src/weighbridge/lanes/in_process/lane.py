@@ -54,8 +54,8 @@ class InProcessLane:
         waiting_limit: int,
         drain_timeout_s: float,
         clock: Callable[[], float],
+        hand_over: HandOver,
         admission_timeout_s: float = 0.0,
-        hand_over: HandOver | None = None,
         on_error: OnError | None = None,
     ) -> None:
         self._threads = threads
