@@ -522,3 +522,19 @@ async def test_a_starter_that_is_cancelled_while_it_stops_has_stopped_and_is_can
 
     assert ended == ["stubborn"]
     assert stopping.cancelled()
+
+
+async def test_a_call_that_is_given_room_counts_as_accepted_before_its_request_wakes() -> None:
+    async def first() -> None: ...
+    async def second() -> None: ...
+
+    async with lane(waiting_limit=1, admission_timeout_s=5.0) as opened, anyio.create_task_group() as group:
+        refused = [call(first)]
+        assert opened.reserve_now(refused)
+        group.start_soon(opened.reserve, [call(second)])
+        await anyio.wait_all_tasks_blocked()
+
+        opened.release(refused)
+
+        counts = opened.counts()
+        assert (counts.accepted, counts.waiting) == (1, 1)

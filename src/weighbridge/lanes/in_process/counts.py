@@ -48,16 +48,15 @@ class CallFailure:
     failed_at: datetime
 
 
-#: Those that the lane sees at the moment of the question, instead of counting them.
-_SEEN: Final = ("waiting", "running", "refused")
-_COUNTED: Final = tuple(each.name for each in fields(InProcessCounts) if each.name not in _SEEN)
+#: Those that the counter is told when it is asked.
+_TOLD: Final = ("accepted", "waiting", "running", "refused")
+_COUNTED: Final = tuple(each.name for each in fields(InProcessCounts) if each.name not in _TOLD)
 
 
 @dataclass(slots=True, eq=False)
 class InProcessCounter:
     """Counts, on the lane's loop; read on any thread."""
 
-    accepted: int = 0
     succeeded: int = 0
     failed: int = 0
     expired: int = 0
@@ -69,7 +68,7 @@ class InProcessCounter:
     retried: int = 0
     failures: deque[CallFailure] = field(default_factory=lambda: deque(maxlen=FAILURES_KEPT))
 
-    def counts(self, *, waiting: int, running: int, refused: int) -> InProcessCounts:
+    def counts(self, *, accepted: int, waiting: int, running: int, refused: int) -> InProcessCounts:
         """The numbers at this moment."""
         counted: dict[str, int] = {name: getattr(self, name) for name in _COUNTED}
-        return InProcessCounts(waiting=waiting, running=running, refused=refused, **counted)
+        return InProcessCounts(accepted=accepted, waiting=waiting, running=running, refused=refused, **counted)

@@ -168,10 +168,7 @@ class InProcessLane:
             raise _not_open()
         if self._drain is not None and not self._drain.takes(calls):
             raise _draining(calls)
-        if not self._room.take(calls):
-            return False
-        self._counter.accepted += len(calls)
-        return True
+        return self._room.take(calls)
 
     async def reserve(self, calls: Sequence[Call]) -> None:
         """As :meth:`reserve_now`, and wait for room. Not cancellable: ``admission_timeout_s`` bounds it.
@@ -180,7 +177,6 @@ class InProcessLane:
         """
         if not self.reserve_now(calls):
             await self._room.wait_for(calls, timeout_s=self._admission_timeout_s)
-            self._counter.accepted += len(calls)
 
     @contextmanager
     def undecided(self) -> Iterator[None]:
@@ -198,9 +194,7 @@ class InProcessLane:
     def release(self, calls: Sequence[Call]) -> None:
         """Give back the room of calls that will not be started, except those that are on their way to the queue."""
         chains = self._chains
-        self._counter.accepted -= self._room.leave_all(
-            call for call in calls if chains is None or not chains.holds(call)
-        )
+        self._room.give_back(call for call in calls if chains is None or not chains.holds(call))
         self._note_change()
 
     def start(self, calls: Sequence[Call]) -> Chain:
@@ -232,7 +226,10 @@ class InProcessLane:
         running = 0
         if self._chains is not None and self._is_open:  # what runs on after that has been counted
             running = len(self._chains.running) - len(self._runner.telling)
-        return self._counter.counts(waiting=len(self._room.calls), running=running, refused=self._room.refused)
+        room = self._room
+        return self._counter.counts(
+            accepted=room.accepted, waiting=len(room.calls), running=running, refused=room.refused
+        )
 
     def failures(self) -> tuple[CallFailure, ...]:
         """The calls that failed last, at most 100, the latest at the end. On any thread."""

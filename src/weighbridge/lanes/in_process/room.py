@@ -49,7 +49,8 @@ class Room:
         self.calls: dict[Call, None] = {}
         self._applicants: deque[_Applicant] = deque()
         self._applying = 0
-        #: How many calls were refused for want of room.
+        #: How many calls were given room, but for those that gave it back; and how many were refused for want of it.
+        self.accepted = 0
         self.refused = 0
         self._tell_again_at_s = -math.inf
 
@@ -59,6 +60,7 @@ class Room:
             return False
         for call in calls:
             self.calls[call] = None
+        self.accepted += len(calls)
         return True
 
     async def wait_for(self, calls: Sequence[Call], *, timeout_s: float) -> None:
@@ -107,6 +109,11 @@ class Room:
             self._admit()
         return left
 
+    def give_back(self, calls: Iterable[Call]) -> None:
+        """These calls will not be started: their request has failed. As if they had not been accepted."""
+        left = self.leave_all(calls)
+        self.accepted -= left  # after that, which may accept others
+
     def come_back(self, call: Call) -> None:
         """A call that ran waits for its next attempt. Whether or not there is room: it was accepted."""
         self.calls[call] = None
@@ -127,6 +134,7 @@ class Room:
             # Here, and not by the one who is woken: until then another could take it.
             for call in applicant.calls:
                 self.calls[call] = None
+            self.accepted += len(applicant.calls)
         applicant.refusal = refusal
         applicant.answered.set()
 
