@@ -81,25 +81,14 @@ def _bad_option(option: str, value: object, remedy: str) -> OptionError:
 
 #: The first bits of a UUID's fourth group are fixed (RFC 9562, section 4.1).
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
-#: Ids made ahead: the system is asked for the random bytes of many at once, for each question costs as much as an id.
-_ids: Final[list[str]] = []
-_IDS_AT_ONCE: Final = 64
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    # Or a process and those that were forked from it would give the same ids.
-    os.register_at_fork(after_in_child=_ids.clear)
 
 
 def new_call_id() -> str:
-    """A random UUID (version 4) as text, as ``str(uuid.uuid4())`` is, in a third of the time. On any thread."""
-    try:
-        return _ids.pop()
-    except IndexError:
-        random = os.urandom(16 * _IDS_AT_ONCE).hex()
-        _ids.extend(_uuid4(random[start : start + 32]) for start in range(32, len(random), 32))
-        return _uuid4(random[:32])
+    """A random UUID (version 4) as text: what ``str(uuid.uuid4())`` gives, for a third of the time.
 
-
-def _uuid4(digits: str) -> str:
+    Random bytes of the system, so that processes that were forked from one another never agree.
+    """
+    digits = os.urandom(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
@@ -115,7 +104,7 @@ class Ticket:
     the broker did not take say from then on that it runs in process.
     """
 
-    # Made for each call, by position: by keyword that takes three times as long.
+    # Made for each call, by position: by keyword that takes two to three times as long.
 
     id: str
     lane: Lane

@@ -154,7 +154,7 @@ class Chooser:
             if self._drift_check is not None and target.constraint is None and spec is not None:
                 self._drift_check.look(spec.name, spec.codec, args, kwargs)
         context, now_s = copy_context(), self._clock()
-        return Call(  # by position: by keyword it takes three times as long
+        return Call(  # by position: by keyword it takes two to three times as long
             call_id, target.name, func, args, kwargs, spec, target.is_async,  # what
             decision, context, now_s, weight, options, payload,  # how
         )  # fmt: skip

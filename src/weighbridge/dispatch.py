@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import ref
 
 import anyio
 import anyio.from_thread
@@ -17,7 +19,7 @@ from weighbridge.chooser import Chooser
 from weighbridge.errors import DispatcherError, EnqueueError, NotOpenError, SeveralDispatchersError, UnavailableError
 from weighbridge.event_loop import soon
 from weighbridge.events import emit
-from weighbridge.lanes.in_process import InProcessLane
+from weighbridge.lanes.in_process import InProcessLane, waits_for_itself
 from weighbridge.settings import OnFailure
 from weighbridge.task import OnUnavailable
 
@@ -30,6 +32,25 @@ facade_logger: Final = logging.getLogger("weighbridge.background")
 
 RAN_HERE: Final = "dispatch.ran_here"
 NOT_RUN: Final = "background.calls_not_run"
+
+
+class Pending(Protocol):
+    """A facade, as far as it is known here."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether accepted calls wait for the end of their request."""
+        ...
+
+
+#: The facade that this task has committed itself, before its request's end, and to what. A weak reference: of a facade
+#: that is thrown away the calls are named.
+_committed_here: Final[ContextVar[tuple[ref[Pending], Dispatch | None]]] = ContextVar("weighbridge_committed_here")
+
+
+def note_committed_here(facade: Pending, dispatch: Dispatch | None) -> None:
+    """This task commits ``facade`` itself."""
+    _committed_here.set((ref(facade), dispatch))
 
 
 class Dispatch:
@@ -83,6 +104,18 @@ class Dispatch:
                 self.in_process.release(staying)
                 raise
         return ()
+
+    async def join(self) -> None:
+        """Return once nothing waits or runs in process.
+
+        :raises DispatcherError: where that would wait for itself: in a task that runs here, and in a request that has
+            committed calls itself, which start when it has ended.
+        """
+        facade, where = _committed_here.get((None, None))
+        committed = facade() if facade is not None and where is self else None
+        if committed is not None and committed.pending:
+            raise waits_for_itself("of a request that has not ended")
+        await self.in_process.join()
 
     def give_up(self, calls: Sequence[Call]) -> None:
         """Say of accepted calls that they will not run, and give back their room soon. On any thread."""

@@ -210,11 +210,10 @@ class Dispatcher:
     async def join(self) -> None:
         """Return once nothing waits or runs in process. What is queued is the workers' and is not waited for.
 
-        Not from inside a request that has committed, nor from a task that runs in process: it would wait for itself.
-
         :raises NotOpenError: if the dispatcher is not open.
+        :raises DispatcherError: in a request that has committed calls itself, and in a task that runs in process.
         """
-        await self._opened().in_process.join()
+        await self._opened().join()
 
     @property
     def in_process_counts(self) -> InProcessCounts:

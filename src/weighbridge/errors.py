@@ -208,10 +208,10 @@ class UnavailableError(WeighbridgeError, RuntimeError):
     """A request's calls could not be accepted now; in a request this answers 503 with ``Retry-After``.
 
     ``unknown`` is true if the queued calls may be in the queue all the same (a reply was lost), false if
-    they certainly are not. ``retry_after_s`` is in seconds.
+    they certainly are not. ``retry_after_s`` is in seconds; ``None``: a retry would fare no better.
     """
 
-    def __init__(self, *, problem: str, tasks: Sequence[str], unknown: bool, retry_after_s: float) -> None:
+    def __init__(self, *, problem: str, tasks: Sequence[str], unknown: bool, retry_after_s: float | None) -> None:
         self.problem = problem
         self.tasks = tuple(tasks)
         self.unknown = unknown
@@ -219,7 +219,8 @@ class UnavailableError(WeighbridgeError, RuntimeError):
         fate = (
             "it is unknown whether they are in the queue, so a retry may run them twice"
             if unknown
-            else "they are certainly not in the queue, so a retry is safe"
+            else "they are certainly not in the queue, "
+            + ("so a retry is safe" if retry_after_s is not None else "and a retry would fare no better")
         )
         super().__init__(f"{len(self.tasks)} call(s) not accepted ({', '.join(self.tasks)}): {problem}; {fate}")
 

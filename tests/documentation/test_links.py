@@ -1,4 +1,4 @@
-"""Every link between pages leads somewhere, and every page can be found."""
+"""Every link between pages leads somewhere, every page can be found, and tables are whole."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 def test_the_paths_that_a_page_names_exist(page: Path) -> None:
     for path in re.findall(r"`((?:docs|examples|policies|src|tests)/[\w./-]*)`", prose_of(page)):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_row_of_a_page_has_fallen_out_of_its_table(page: Path) -> None:
+    lines = ["", *prose_of(page).splitlines(), ""]
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("|") and not before.startswith("|"):  # the head of a table
+            assert re.fullmatch(r"[|\s:-]+", after), line
 
 
 def test_every_page_of_the_site_is_in_its_navigation() -> None:

@@ -92,6 +92,28 @@ def test_a_record_of_a_queued_task_has_its_call(broker: MemoryBroker, kept: Kept
     assert kept.of() == [(tickets[0].id, "say", 1, "queue")]
 
 
+def test_what_dramatiq_logs_of_a_failed_run_has_its_call(broker: MemoryBroker, kept: Kept) -> None:
+    declared = task(tries, durable=True, name="tries", retries=1, min_backoff_s=0.001, max_backoff_s=0.001)
+    tickets: list[Ticket] = []
+
+    def add(tasks: Any) -> Ticket:
+        tickets.append(tasks.add_task(declared))
+        return tickets[-1]
+
+    Dispatcher(broker=broker).worker_broker()
+    with pytest.raises(OSError, match="not yet"), TestClient(service(broker, add)) as client, broker.worker():
+        client.post("/")
+
+    lines = [record for record in kept.records if record.name.startswith("dramatiq.")]
+    failed = [record for record in lines if record.exc_info]
+    assert [(record.__dict__["call_id"], record.__dict__["attempt"]) for record in failed] == [
+        (tickets[0].id, 1),
+        (tickets[0].id, 2),
+    ]
+    retried = [record for record in lines if "Retry" in record.getMessage() or "Retries" in record.getMessage()]
+    assert {record.__dict__["call_id"] for record in retried} == {tickets[0].id}
+
+
 @pytest.mark.anyio
 async def test_a_record_has_the_attempt(kept: Kept) -> None:
     again = task(tries, shares_memory=True, retries=1, min_backoff_s=0.001, name="tries")

@@ -496,3 +496,65 @@ def test_a_gate_whose_dispatcher_was_never_opened_is_said_at_each_request(caplog
     assert "background.dispatcher_not_open" in caplog.text
     assert "in tests: with TestClient(app) as client" in caplog.text
     assert happened == ["called"]
+
+
+# -- waiting for what runs in process -----------------------------------------------------------------------
+
+
+def test_a_join_in_a_request_that_has_committed_is_refused_for_it_would_never_end() -> None:
+    dispatcher = Dispatcher()
+    app = FastAPI(lifespan=dispatcher.lifespan, dependencies=[dispatcher.gate])
+    errors: list[DispatcherError] = []
+
+    @app.post("/")
+    async def endpoint(tasks: BackgroundTasks) -> None:
+        tasks.add_task(note, "ran")
+        await dispatcher.join()  # nothing is committed yet
+        await tasks.commit()
+        with anyio.fail_after(5):
+            try:
+                await dispatcher.join()
+            except DispatcherError as error:
+                errors.append(error)
+
+    with TestClient(app) as client:
+        assert client.post("/").status_code == 200
+
+    assert [str(error) for error in errors] == [
+        (
+            "join() would wait for itself: for the end of a call of a request that has not ended; "
+            "await it outside of requests and tasks, as in a test or a script"
+        )
+    ]
+    assert happened == ["ran"]
+
+
+async def test_a_join_in_a_task_that_runs_in_process_is_refused() -> None:
+    refused: list[str] = []
+
+    async with Dispatcher() as dispatcher, Dispatcher() as other:
+
+        async def joins() -> None:
+            await other.join()  # which does not wait for this
+            try:
+                await dispatcher.join()
+            except DispatcherError as error:
+                refused.append(error.problem)
+
+        with anyio.fail_after(5):
+            async with dispatcher.tasks() as tasks:
+                tasks.add_task(joins)
+            await dispatcher.join()
+
+    assert len(refused) == 1
+    assert refused[0].startswith("join() would wait for itself: for the end of a call of ")
+
+
+async def test_a_join_after_calls_that_were_committed_outside_a_request_waits_for_them() -> None:
+    async with Dispatcher() as dispatcher:
+        async with dispatcher.tasks() as tasks:
+            tasks.add_task(note, "one")
+            await tasks.commit()
+        await dispatcher.join()
+
+        assert happened == ["one"]

@@ -297,7 +297,7 @@ def test_undeclared_retries_do_not() -> None:
 # -- bounds -------------------------------------------------------------------------------------------------
 
 
-def test_a_full_lane_answers_503_and_takes_nothing_of_the_request(broker: MemoryBroker) -> None:
+def test_a_request_that_never_fits_answers_503_takes_nothing_and_asks_for_no_retry(broker: MemoryBroker) -> None:
     @task(durable=True)
     def charge() -> None: ...
 
@@ -311,7 +311,8 @@ def test_a_full_lane_answers_503_and_takes_nothing_of_the_request(broker: Memory
         response = client.post("/")
 
     assert response.status_code == 503
-    assert response.headers["Retry-After"] == "1"
+    assert response.json()["detail"].endswith("nothing of it was enqueued, and a retry would fare no better")
+    assert "Retry-After" not in response.headers
     assert response.headers["Weighbridge-Enqueued"] == "no"
     assert happened == []
     assert broker.queued == []

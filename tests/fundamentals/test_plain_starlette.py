@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from weighbridge import BackgroundTasks, Dispatcher, Lane, Weight, task
-from weighbridge.errors import CommittedError, DrainingError, NotOpenError
+from weighbridge.errors import CommittedError, DrainingError, LaneFullError, NotOpenError
 
 from .broker import MemoryBroker, SlowBroker
 from .happenings import happened, note
@@ -341,3 +341,32 @@ async def test_both_lanes_work_on_trio_as_on_asyncio(broker: MemoryBroker) -> No
         await dispatcher.join()
 
     assert (broker.queued, happened) == (["charge"], ["async", "sync"])
+
+
+async def test_calls_that_were_refused_and_then_given_up_need_no_room_any_more() -> None:
+    committed: list[BackgroundTasks] = []
+
+    async def commit(tasks: BackgroundTasks) -> None:
+        await tasks.commit()
+        committed.append(tasks)
+
+    async with (
+        Dispatcher(in_process_waiting=1, admission_timeout_s=5) as dispatcher,
+        anyio.create_task_group() as group,
+    ):
+        refused, holds, waits = (BackgroundTasks(dispatcher=dispatcher) for _ in range(3))
+        for tasks in (refused, refused, holds, waits):
+            tasks.add_task(note, "never")
+        with pytest.raises(LaneFullError):
+            await refused.commit()
+        await holds.commit()
+        group.start_soon(commit, waits)
+        await anyio.wait_all_tasks_blocked()
+
+        refused.tasks.clear()
+        group.start_soon(commit, refused)
+        await anyio.wait_all_tasks_blocked()
+        assert committed == [refused]
+
+        holds.discard()
+    assert happened == []

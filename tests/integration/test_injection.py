@@ -25,7 +25,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
 from starlette.background import BackgroundTask
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 from tests.fundamentals.broker import MemoryBroker
@@ -1150,3 +1151,47 @@ async def test_with_no_dispatcher_open_calls_run_in_the_request_as_starlettes_do
         await serve(app)
 
     assert events == ["first byte of a 200", "call", "session rolls back"]
+
+
+@pytest.mark.parametrize("dispatcher", [None, Dispatcher(on_failure="stop")], ids=["none", "stop"])
+def test_where_calls_run_like_starlette_a_dependency_may_add_in_its_teardown(
+    way: Way, dispatcher: Dispatcher | None
+) -> None:
+    """It does not run, as with Starlette; but the request, which was answered, does not fail either."""
+    app = FastAPI() if dispatcher is None else FastAPI(lifespan=dispatcher.lifespan)
+
+    async def late(tasks: Any = way.tasks) -> AsyncIterator[None]:
+        yield
+        tasks.add_task(note, "late")
+        note("torn down")
+
+    @app.get("/", dependencies=[Depends(late)])
+    async def endpoint(tasks: Any = way.tasks) -> None:
+        tasks.add_task(note, "ran")
+
+    with TestClient(app) as client:
+        assert client.get("/").status_code == 200
+
+    assert events == ["ran", "torn down"]
+
+
+def test_an_endpoint_that_runs_another_app_on_its_request_keeps_its_calls(way: Way) -> None:
+    dispatcher = Dispatcher(policy="all-in-process", wait_in_process=True)
+    inner = FastAPI()
+    app = FastAPI(lifespan=dispatcher.lifespan)
+
+    @inner.get("/")
+    async def answers(tasks: Any = way.tasks) -> None:
+        tasks.add_task(note, "inner")
+
+    async def dropped(message: Message) -> None: ...
+
+    @app.get("/")
+    async def delegates(request: Request, tasks: Any = way.tasks) -> None:
+        tasks.add_task(note, "outer")
+        await inner(request.scope, request.receive, dropped)
+
+    with TestClient(app) as client:
+        assert client.get("/").status_code == 200
+
+    assert sorted(events) == ["inner", "outer"]

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from textwrap import dedent
 from typing import Any
 from uuid import RFC_4122, UUID
 
@@ -30,33 +26,6 @@ def test_a_call_id_is_a_random_uuid_as_text() -> None:
     for each in map(UUID, ids):
         assert (each.version, each.variant) == (4, RFC_4122)
     assert [str(UUID(each)) for each in ids] == ids
-
-
-def test_a_forked_process_gives_other_call_ids() -> None:
-    # A process of its own, for this one may have threads, with which it should not fork.
-    program = """
-        import os
-        from weighbridge.call import new_call_id
-
-        new_call_id()  # some are made ahead, and the child inherits them
-        child = os.fork()
-        print(os.linesep.join(new_call_id() for _ in range(100)), flush=True)
-        if child:
-            os.waitpid(child, 0)
-    """
-
-    printed = subprocess.run([sys.executable, "-c", dedent(program)], check=True, capture_output=True, text=True).stdout
-
-    ids = printed.split()
-    assert len(ids) == 200
-    assert len(set(ids)) == 200
-
-
-def test_threads_get_different_call_ids() -> None:
-    with ThreadPoolExecutor(8) as threads:
-        ids = list(threads.map(lambda _: [new_call_id() for _ in range(1_000)], range(8)))
-
-    assert len({each for some in ids for each in some}) == 8_000
 
 
 def test_seconds_up_to_the_limit_are_taken() -> None:

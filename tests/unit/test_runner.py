@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from weakref import ref
 
 import anyio
 import anyio.lowlevel
@@ -211,6 +214,21 @@ async def test_a_sync_call_over_its_time_limit_is_told_while_it_goes_on(
     assert opened.counts().succeeded == 1
 
 
+async def test_so_is_an_async_call_that_never_waits(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing can interrupt it; the loop guard says where it was."""
+
+    async def computes() -> None:
+        until_s = time.perf_counter() + 0.02
+        while time.perf_counter() < until_s:
+            pass
+
+    async with lane() as opened:
+        await start(opened, call(computes, spec=spec_with(computes, time_limit_s=0.01))).wait()
+
+    assert "call_over_time_limit task=computes call_id=id-of-computes time_limit_s=0.01" in caplog.text
+    assert opened.counts().succeeded == 1
+
+
 async def test_one_within_it_is_not(caplog: pytest.LogCaptureFixture) -> None:
     def quick() -> None: ...
 
@@ -287,3 +305,25 @@ async def test_each_outcome_is_counted(caplog: pytest.LogCaptureFixture) -> None
         counts = opened.counts()
 
     assert (counts.accepted, counts.succeeded, counts.failed, counts.retried) == (3, 2, 1, 1)
+
+
+async def test_a_call_that_is_cancelled_as_the_lane_closes_leaves_its_arguments_to_nobody() -> None:
+    class Argument: ...
+
+    async def waits(_: Argument) -> None:
+        await anyio.sleep_forever()
+
+    argument = Argument()
+    alive = ref(argument)
+    gc.collect()
+    gc.disable()
+    try:
+        async with lane(drain_timeout_s=0.01) as opened:
+            start(opened, call(waits, argument))
+            del argument
+            await anyio.wait_all_tasks_blocked()
+        del opened
+        await anyio.wait_all_tasks_blocked()
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -22,7 +22,7 @@ from weighbridge.background.undispatched import chooser as undispatched
 from weighbridge.call import NO_OPTIONS, Call, CallOptions, Ticket
 from weighbridge.cancellation import CancelledAfterwards
 from weighbridge.decision import QUEUE, Lane
-from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
+from weighbridge.dispatch import Dispatch, DispatchSource, note_committed_here, only_open_dispatch
 from weighbridge.errors import CommittedError
 from weighbridge.events import emit
 from weighbridge.lanes.in_process import Chain
@@ -139,14 +139,14 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     async def commit(self) -> None:
         """Accept all calls now, all or none; after it no call can be added. Again: does nothing.
 
-        Not cancellable while it lasts: ``admission_timeout_s`` bounds the wait for room in process, and
-        ``enqueue_timeout_s`` that for the broker. After a refusal it may be called again. Not
-        where calls may be in the queue: a second try could put them there twice, or beside a run in process.
+        Not cancellable: ``admission_timeout_s`` bounds the wait for room in process, ``enqueue_timeout_s`` that for the
+        broker. After a refusal it may be called again, but not if calls may be in the queue: they could run twice.
 
         :raises EnqueueError: if the broker did not take the queued calls; no in-process call will run.
         :raises LaneFullError: if a lane has no room.
         :raises DrainingError: if the service shuts down, and no call of this request that stays could be handed over.
         """
+        note_committed_here(self, self._dispatch)
         if self.commit_now():
             return
         commit = self._commit
@@ -155,9 +155,11 @@ class BackgroundTasks(FastAPIBackgroundTasks):
                 if commit.state is not OPEN and await commit.is_done():
                     return
                 staying = self._close(with_queued=True) or ()
-                order = partial(in_order, self._claim, added=self._queued_after, tasks=self.tasks)
-                assert self._dispatch is not None  # or there would be nothing to wait for
-                await commit.run(self._dispatch, self._queued, staying, in_order=order)
+                if self._dispatch is not None and (self._queued or staying):
+                    order = partial(in_order, self._claim, added=self._queued_after, tasks=self.tasks)
+                    await commit.run(self._dispatch, self._queued, staying, in_order=order)
+                else:
+                    commit.run_now(None, staying)
         finally:  # a cancellation may have got through once the commit had succeeded
             self._watch()
 
@@ -261,11 +263,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             await super().__call__()
 
     async def run_accepted(self, *, wait: bool | None = None) -> None:
-        """Hand over what the commit accepted; nothing if it failed. ``wait``: instead of ``wait_in_process``.
-
-        What runs like Starlette is run here, if FastAPI has not.
-        """
-        if self._started:
+        """Hand over what was accepted, or run it here as Starlette would. ``wait``: unlike ``wait_in_process``."""
+        if not self.pending:
             return
         chain = self._start(wait=wait)
         if chain is not None:

@@ -31,13 +31,13 @@ class _UnavailableResponseError(UnavailableError, HTTPException):
         fate = (
             "it is unknown whether its queued calls are in the queue, so a retry may run them twice"
             if error.unknown
-            else "nothing of it was enqueued, so a retry is safe"
+            else "nothing of it was enqueued, "
+            + ("so a retry is safe" if error.retry_after_s is not None else "and a retry would fare no better")
         )
         self.detail = f"the background work of this request was not accepted; {fate}"
-        self.headers = {
-            "Retry-After": str(max(1, math.ceil(error.retry_after_s))),
-            ENQUEUED_HEADER: "unknown" if error.unknown else "no",
-        }
+        self.headers = {ENQUEUED_HEADER: "unknown" if error.unknown else "no"}
+        if error.retry_after_s is not None:
+            self.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
 
     def __str__(self) -> str:
         return UnavailableError.__str__(self)

@@ -3,7 +3,16 @@
 from weighbridge.lanes.in_process.chain import Chain
 from weighbridge.lanes.in_process.counts import CallFailure, InProcessCounts
 from weighbridge.lanes.in_process.drain import HandedOver, HandOver
-from weighbridge.lanes.in_process.lane import InProcessLane
+from weighbridge.lanes.in_process.lane import InProcessLane, waits_for_itself
 from weighbridge.lanes.in_process.runner import OnError
 
-__all__ = ["CallFailure", "Chain", "HandOver", "HandedOver", "InProcessCounts", "InProcessLane", "OnError"]
+__all__ = [
+    "CallFailure",
+    "Chain",
+    "HandOver",
+    "HandedOver",
+    "InProcessCounts",
+    "InProcessLane",
+    "OnError",
+    "waits_for_itself",
+]

@@ -75,6 +75,10 @@ class Chains:
                 if call not in self.running:
                     yield chain, call
 
+    def runs(self, call_id: str) -> bool:
+        """Whether the call of this id runs."""
+        return any(call.id == call_id for call in self.running)
+
     def attempts(self, call: Call) -> int:
         """How often a call that waits here has run."""
         return self._attempts.get(call, 0)
@@ -88,6 +92,7 @@ class Chains:
         pool = self.tasks if call.is_async else self.threads
         if pool.chains or pool.running >= pool.limit or self._closed:
             pool.chains.append((chain, call))
+            self._begin_next(pool)
         else:
             self._begin(pool, chain, call)
 
@@ -96,9 +101,9 @@ class Chains:
             self._begin(pool, *pool.chains.popleft())
 
     def _begin(self, pool: Pool, chain: Chain, call: Call) -> None:
+        self._room.leave(call)
         pool.running += 1
         self.running[call] = chain
-        self._room.leave(call)
         self._starter.start(call.name, call.context, self._run_first, pool, chain, call)
 
     async def _run_first(self, pool: Pool, chain: Chain, call: Call) -> None:

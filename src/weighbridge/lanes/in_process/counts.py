@@ -20,6 +20,8 @@ class InProcessCounts:
     ``succeeded``, ``failed``, ``expired``, ``cancelled`` (an async task cancelled itself), ``handed_over`` to the queue
     at shutdown, ``unknown`` (it may have been), ``not_finished`` and ``not_started`` (at shutdown, each named in the
     log). ``retried`` counts runs that failed and were repeated, ``refused`` the calls that found no room.
+
+    With ``on_failure="stop"`` nothing is counted: calls run in their requests, as Starlette's.
     """
 
     accepted: int = 0
@@ -39,7 +41,7 @@ class InProcessCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFailure:
-    """A call that failed for good. ``error`` names the error's class: its text may hold argument values."""
+    """A call that failed for good, or cancelled itself. ``error`` is its class: the text may hold argument values."""
 
     call_id: str
     task: str

@@ -13,7 +13,7 @@ import anyio
 from weighbridge.call import Call
 from weighbridge.cancellation import CancelledAfterwards, to_the_end
 from weighbridge.decision import InProcessReading
-from weighbridge.errors import DrainingError, NotOpenError
+from weighbridge.errors import DispatcherError, DrainingError, NotOpenError
 from weighbridge.events import emit
 from weighbridge.lanes.in_process.chain import Chain
 from weighbridge.lanes.in_process.chains import Chains
@@ -22,6 +22,7 @@ from weighbridge.lanes.in_process.drain import Drain, HandOver
 from weighbridge.lanes.in_process.room import RETRY_AFTER_S, Room
 from weighbridge.lanes.in_process.runner import OnError, Runner, about
 from weighbridge.lanes.starter import open_starter
+from weighbridge.run import running_call
 
 logger: Final = logging.getLogger("weighbridge.in_process")
 
@@ -236,7 +237,13 @@ class InProcessLane:
         return tuple(self._counter.failures)
 
     async def join(self) -> None:
-        """Return once nothing waits or runs here."""
+        """Return once nothing waits or runs here.
+
+        :raises DispatcherError: in a call that runs here.
+        """
+        current = running_call()
+        if current is not None and self._chains is not None and self._chains.runs(current.id):
+            raise waits_for_itself(f"of {current.task!r} itself")
         while self._room.calls or (self._chains is not None and self._chains.running):
             self._idle = self._idle or anyio.Event()
             await self._idle.wait()
@@ -255,6 +262,14 @@ class InProcessLane:
 
 def _not_open() -> NotOpenError:
     return NotOpenError(problem="the in-process lane is not open", remedy="open the dispatcher first")
+
+
+def waits_for_itself(whose: str) -> DispatcherError:
+    """The error for a join that would wait for what waits for it."""
+    return DispatcherError(
+        problem=f"join() would wait for itself: for the end of a call {whose}",
+        remedy="await it outside of requests and tasks, as in a test or a script",
+    )
 
 
 def _draining(calls: Sequence[Call]) -> DrainingError:

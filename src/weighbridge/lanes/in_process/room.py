@@ -140,7 +140,8 @@ class Room:
 
     def _full(self, calls: Sequence[Call], *, timeout_s: float) -> LaneFullError:
         self.refused += len(calls)
-        if len(calls) > self._limit:
+        never = len(calls) > self._limit
+        if never:
             problem = f"they are {len(calls)}, and in_process_waiting allows {self._limit} in all: add fewer at once"
             tasks = sorted({call.name for call in calls})
             emit(logger, NEVER_FITS, level=logging.ERROR, calls=len(calls), in_process_waiting=self._limit, tasks=tasks)
@@ -150,7 +151,10 @@ class Room:
                 problem += f"; no room came in {timeout_s} s"
             self._tell_full()
         return LaneFullError(
-            problem=problem, tasks=[call.name for call in calls], unknown=False, retry_after_s=RETRY_AFTER_S
+            problem=problem,
+            tasks=[call.name for call in calls],
+            unknown=False,
+            retry_after_s=None if never else RETRY_AFTER_S,
         )
 
     def _tell_full(self) -> None:

@@ -86,26 +86,33 @@ class Runner:
                 await self._run_within(limit_s, call)
         except GeneratorExit:  # the loop was given up with this in it: nothing may be awaited here
             raise
-        except BaseException as error:  # noqa: BLE001  # a task may raise anything, even exit: only its own call ends
+        except BaseException as error:  # a task may raise anything, even exit: only its own call ends
+            if self._is_for_others(call, error):
+                raise
             return await self._broke_off(call, current, error)
         if not self.closing:
             self._counter.succeeded += 1
         return None
 
+    def _is_for_others(self, call: Call, error: BaseException) -> bool:
+        """Whether it goes on beyond this call: the cancellation as the lane closes, and what is meant for the process.
+
+        Raised again where it was caught, for another frame that holds it would be held by it in turn.
+        """
+        if isinstance(error, KeyboardInterrupt):
+            emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
+            if not self.closing:
+                self._counter.failed += 1
+            return True
+        return self.closing and isinstance(error, anyio.get_cancelled_exc_class())
+
     async def _broke_off(self, call: Call, current: CurrentCall, error: BaseException) -> float | None:
         if isinstance(error, anyio.get_cancelled_exc_class()):
-            if self.closing:
-                raise error
             # The task cancelled itself; to the event loop that would look like a success.
             emit(logger, CALL_CANCELLED, level=logging.ERROR, error=error, **about(call))
             self._counter.cancelled += 1
             await self._tell(error, call, current)
             return None
-        if isinstance(error, KeyboardInterrupt):  # meant for the process
-            emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
-            if not self.closing:
-                self._counter.failed += 1
-            raise error
         return await self._failed(call, current, error)
 
     async def _run_on_thread(self, call: Call, limit_s: float | None) -> None:
@@ -129,6 +136,8 @@ class Runner:
         if scope.cancelled_caught:
             # From the cancellation, whose traceback says where the task was.
             raise TimeLimitError(task=call.name, limit_s=limit_s) from interrupted
+        if anyio.current_time() > scope.deadline:  # it never waited, so nothing could interrupt it
+            _tell_late(call, limit_s)
 
     async def _failed(self, call: Call, current: CurrentCall, error: BaseException) -> float | None:
         if self.closing:  # an error of its cleaning up, perhaps: it is told, but the call has been counted

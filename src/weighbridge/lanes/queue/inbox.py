@@ -56,7 +56,7 @@ class Inbox:
                     f"publisher_waiting={self._waiting_limit}",
                     tasks=batch.tasks,
                     unknown=False,
-                    retry_after_s=RETRY_AFTER_S,
+                    retry_after_s=RETRY_AFTER_S if calls <= self._waiting_limit else None,
                 )
             self._waiting += calls
             batch.deadline_s = self._clock() + self._timeout_s
