@@ -368,5 +368,6 @@ async def test_calls_that_were_refused_and_then_given_up_need_no_room_any_more()
         await anyio.wait_all_tasks_blocked()
         assert committed == [refused]
 
-        holds.discard()
+        for tasks in (holds, waits):
+            tasks.discard()
     assert happened == []
