@@ -131,7 +131,8 @@ class Chooser:
         :raises PolicyError: if the policy fails, or answers with something else than a decision.
         """
         kwargs = {} if kwargs is None else kwargs
-        target = self._target(func)
+        known: Target | None = self._registry.learned.get(func) if type(func) is FunctionType else None
+        target = known or self._target(func)
         spec = target.spec
         weight = options.weight
         if weight is None:

@@ -92,7 +92,8 @@ class Dispatcher:
         self.worker_lifespan: Final = worker_lifespan
         self._on_error = on_error
         self._policy = load_policy(settings.policy if policy is None else policy)
-        self._dispatch: Dispatch | None = None
+        #: The open state, which a facade uses; ``None`` while closed. It is changed by this class alone.
+        self.dispatch: Dispatch | None = None
         self._readings: LiveReadings | None = None
         #: The lane of the last opening, which can be asked for its counts after it was closed.
         self._in_process: InProcessLane | None = None
@@ -155,13 +156,13 @@ class Dispatcher:
                 stack.push_async_callback(starter.stop)
                 starter.start("weighbridge broker check", copy_context(), partial(report_unreachable, queue))
             publish(dispatch)
-            self._dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
+            self.dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
         return self
 
     def _forget(self) -> None:
-        if self._dispatch is not None:  # last of all: who asks while the lanes drain is to be told so
-            withdraw(self._dispatch)
-        self._dispatch = self._readings = self._stack = None
+        if self.dispatch is not None:  # last of all: who asks while the lanes drain is to be told so
+            withdraw(self.dispatch)
+        self.dispatch = self._readings = self._stack = None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -178,11 +179,6 @@ class Dispatcher:
             yield {STATE: self}
 
     # -- in the app -----------------------------------------------------------------------------------------
-
-    @property
-    def dispatch(self) -> Dispatch | None:
-        """The open state, which a facade uses; ``None`` while closed."""
-        return self._dispatch
 
     @cached_property
     def gate(self) -> Any:
@@ -203,7 +199,7 @@ class Dispatcher:
 
         :raises NotOpenError: if the dispatcher is not open.
         """
-        if self._in_worker is not None and (self._dispatch is None or runs_in_queue_lane()):
+        if self._in_worker is not None and (self.dispatch is None or runs_in_queue_lane()):
             return OutsideTasks(self._in_worker.opened())
         return OutsideTasks(self._opened())
 
@@ -234,18 +230,18 @@ class Dispatcher:
         return self._loop_blocks.by_task()
 
     def _opened(self) -> Dispatch:
-        if self._dispatch is None:
+        if self.dispatch is None:
             raise NotOpenError(
                 problem="the dispatcher is not open",
                 remedy="open it: FastAPI(lifespan=dispatcher.lifespan), or async with dispatcher",
             )
-        return self._dispatch
+        return self.dispatch
 
     # -- deciding -------------------------------------------------------------------------------------------
 
     def explain(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Decision:
         """The decision for this call as things stand now; nothing is accepted or run."""
-        chooser = self._dispatch.chooser if self._dispatch else Chooser(registry=registry, policy=self._policy)
+        chooser = self.dispatch.chooser if self.dispatch else Chooser(registry=registry, policy=self._policy)
         return chooser.explain(func, args, kwargs)
 
     @property
@@ -263,9 +259,9 @@ class Dispatcher:
     @policy.setter
     def policy(self, reference: str | os.PathLike[str] | Policy) -> None:
         policy = load_policy(reference)
-        if self._dispatch is not None:
+        if self.dispatch is not None:
             self._check_tasks(policy)
-            self._dispatch.chooser.use(policy)
+            self.dispatch.chooser.use(policy)
         if self._readings is not None:
             self._readings.watch(reads_of(policy))
         self._policy = policy

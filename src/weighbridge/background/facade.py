@@ -264,7 +264,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
 
     async def run_accepted(self, *, wait: bool | None = None) -> None:
         """Hand over what was accepted, or run it here as Starlette would. ``wait``: unlike ``wait_in_process``."""
-        if not self.pending:
+        if self._started or not (self._commit.accepted or self._unbegun):  # as pending says it
             return
         chain = self._start(wait=wait)
         if chain is not None:

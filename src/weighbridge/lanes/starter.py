@@ -26,7 +26,7 @@ class Starter(Protocol):
     """Starts coroutines that outlive the one that asked."""
 
     def start(self, name: str, context: Context, run: Run[*Arguments], /, *args: *Arguments) -> None:
-        """Start ``run(*args)`` soon, in a copy of ``context``; ``name`` is for debuggers."""
+        """Start ``run(*args)`` soon, in ``context`` or a copy of it; ``name`` is for debuggers."""
         ...
 
     def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:
@@ -61,7 +61,7 @@ class AsyncioStarter:
     def start(self, name: str, context: Context, run: Run[*Arguments], /, *args: *Arguments) -> None:
         """Start ``run(*args)`` as a task; the loop holds tasks weakly, so this holds it until it ends."""
         # Not by the loop's factory: an eager one would run it here and now, in the middle of a request's end.
-        task = asyncio.Task(self._run(run, args), loop=self._loop, name=name, context=context.copy())
+        task = asyncio.Task(self._run(run, args), loop=self._loop, name=name, context=context)
         self._running.add(task)
 
     def later(self, delay_s: float, tell: Callable[[], None]) -> Callable[[], None]:

@@ -104,7 +104,9 @@ class Chains:
         self._room.leave(call)
         pool.running += 1
         self.running[call] = chain
-        self._starter.start(call.name, call.context, self._run_first, pool, chain, call)
+        # What an attempt sets is not seen by the next one.
+        context = call.context.copy() if call.spec is not None and call.spec.retries else call.context
+        self._starter.start(call.name, context, self._run_first, pool, chain, call)
 
     async def _run_first(self, pool: Pool, chain: Chain, call: Call) -> None:
         attempt = (self._attempts.get(call, 0) if self._attempts else 0) + 1
