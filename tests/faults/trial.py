@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from tests.faults.account import Account, Attempt, Holdings
+from tests.faults.account import Account, Answer, Attempt, Holdings
 from tests.faults.load import Load, Request
 from tests.faults.record import Line, Mark
 from tests.faults.rig import PROCESSES, THREADS, Rig
@@ -130,8 +130,9 @@ class Trial:
         """How many calls run beside each other now.
 
         So many are added that each process has more than it can run, and they take longer than a busy machine needs to
-        add them.
+        add them. Not before the service takes calls again: a write that was late has opened its breaker.
         """
+        self._wait_until_accepted()
         before = len(self.lines())
         self.load(self.plain(4 * PROCESSES * THREADS, ms=700))
         self.settle()
@@ -140,6 +141,15 @@ class Trial:
             now += 1 if line.mark is Mark.STARTED else -1
             most = max(most, now)
         return most
+
+    def _wait_until_accepted(self) -> None:
+        deadline_s = time.monotonic() + PATIENCE_S[self.scale]
+        while time.monotonic() < deadline_s:
+            load = self.load(self.plain(1))
+            load.join()
+            if [each.answer for each in load.attempts] == [Answer.ACCEPTED]:
+                return
+            time.sleep(0.25)
 
     def early(self) -> int:
         """How many delayed calls have started before they were due."""
