@@ -253,6 +253,10 @@ def test_calls_beyond_the_bound_are_refused_at_once() -> None:
         with pytest.raises(LaneFullError, match=r"3 calls wait .* 1 more would exceed publisher_waiting=3") as caught:
             publisher.submit(batch("c"))
         assert not caught.value.unknown
+        assert caught.value.retry_after_s == 1.0
+        with pytest.raises(LaneFullError) as caught:
+            publisher.submit(batch("d", "e", "f", "g"))
+        assert caught.value.retry_after_s is None  # they will never fit
         assert publisher.waiting == 3
 
 

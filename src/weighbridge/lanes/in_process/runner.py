@@ -84,27 +84,22 @@ class Runner:
                 await on_loop(call, call.func, *call.args, **call.kwargs)
             else:
                 await self._run_within(limit_s, call)
-        except GeneratorExit:  # the loop was given up with this in it: nothing may be awaited here
+        except KeyboardInterrupt as error:  # meant for the process
+            emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
+            if not self.closing:
+                self._counter.failed += 1
             raise
         except BaseException as error:  # a task may raise anything, even exit: only its own call ends
-            if self._is_for_others(call, error):
+            # But the loop may have been given up with this in it, when nothing may be awaited, or the lane closes.
+            # Raised here, for another frame that holds it would be held by it in turn.
+            if isinstance(error, GeneratorExit) or (
+                self.closing and isinstance(error, anyio.get_cancelled_exc_class())
+            ):
                 raise
             return await self._broke_off(call, current, error)
         if not self.closing:
             self._counter.succeeded += 1
         return None
-
-    def _is_for_others(self, call: Call, error: BaseException) -> bool:
-        """Whether it goes on beyond this call: the cancellation as the lane closes, and what is meant for the process.
-
-        Raised again where it was caught, for another frame that holds it would be held by it in turn.
-        """
-        if isinstance(error, KeyboardInterrupt):
-            emit(logger, CALL_FAILED, level=logging.ERROR, error=error, **about(call))
-            if not self.closing:
-                self._counter.failed += 1
-            return True
-        return self.closing and isinstance(error, anyio.get_cancelled_exc_class())
 
     async def _broke_off(self, call: Call, current: CurrentCall, error: BaseException) -> float | None:
         if isinstance(error, anyio.get_cancelled_exc_class()):
