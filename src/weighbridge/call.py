@@ -100,6 +100,8 @@ REFUSED_REASON: Final = "the queue did not take it, and on_unavailable='run_here
 class Ticket:
     """What ``add_task`` answers: the call's id, its lane, the reason for it, its weight in CPU milliseconds.
 
+    ``revision`` is that of the policy that decided, and empty if a constraint or an option did.
+
     It is changed once at most, by the commit: ``lane`` and ``reason`` of a call with ``on_unavailable="run_here"`` that
     the broker did not take say from then on that it runs in process.
     """
@@ -110,10 +112,11 @@ class Ticket:
     lane: Lane
     reason: str
     weight: float
+    revision: str = ""
 
     def stays_here(self) -> None:
         """For the commit: the queue did not take the call, and it runs in process."""
-        self.lane, self.reason = Lane.IN_PROCESS, REFUSED_REASON
+        self.lane, self.reason, self.revision = Lane.IN_PROCESS, REFUSED_REASON, ""
 
 
 @dataclass(slots=True, eq=False)

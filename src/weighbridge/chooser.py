@@ -6,10 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Final
 
+from weighbridge.appointed import Appointed, PolicyFailures
 from weighbridge.arguments.drift_check import DriftCheck
 from weighbridge.arguments.limit import size_of
 from weighbridge.call import NO_OPTIONS, Call, CallOptions, Payload, new_call_id
@@ -22,7 +22,7 @@ from weighbridge.errors import (
     NotOpenError,
 )
 from weighbridge.events import emit
-from weighbridge.policy import Policy, ask, reads_of
+from weighbridge.policy import Policy
 from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES, ArgumentsCheck
 from weighbridge.surroundings import Queue, Readings
 from weighbridge.task import OnUnavailable, Registry, TaskSpec
@@ -30,6 +30,7 @@ from weighbridge.task import OnUnavailable, Registry, TaskSpec
 logger: Final = logging.getLogger("weighbridge.chooser")
 
 RUNS_HERE: Final = "chooser.runs_here"
+DECIDED: Final = "chooser.decided"
 
 _UNREAD_IN_PROCESS: Final = InProcessReading()
 _UNREAD_LOOP: Final = LoopReading()
@@ -45,17 +46,6 @@ _NO_DISPATCHER: Final = Decision(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Appointed:
-    """The policy that decides now, and which facts have to be read for it."""
-
-    policy: Policy
-    reads_payload: bool
-    reads_in_process: bool
-    reads_loop: bool
-    reads_broker: bool
-
-
 class Chooser:
     """Chooses a lane for each call. Stateless but for its policy.
 
@@ -69,6 +59,7 @@ class Chooser:
         policy: Policy | None,
         readings: Readings | None = None,
         queue: Queue | None = None,
+        failures: PolicyFailures | None = None,
         arguments_check: ArgumentsCheck = ArgumentsCheck.OFF,
         arguments_check_share: float = 1.0,
         arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,
@@ -84,21 +75,15 @@ class Chooser:
         )
         self._new_id = new_id
         self._clock = clock
-        self._appointed: _Appointed | None = None
+        self._failures = PolicyFailures() if failures is None else failures
+        self._appointed: Appointed | None = None
         if policy is not None:
             self.use(policy)
 
     def use(self, policy: Policy) -> None:
         """Let another policy decide from the next call on. On any thread."""
-        reads = reads_of(policy)
         # One assignment, since calls are chosen on other threads meanwhile.
-        self._appointed = _Appointed(
-            policy=policy,
-            reads_payload=_reads(reads, "payload_bytes"),
-            reads_in_process=_reads(reads, "in_process"),
-            reads_loop=_reads(reads, "loop"),
-            reads_broker=_reads(reads, "broker"),
-        )
+        self._appointed = Appointed(policy, failures=self._failures)
 
     @property
     def policy(self) -> Policy | None:
@@ -154,6 +139,17 @@ class Chooser:
                 emit(logger, RUNS_HERE, task=target.name, call_id=call_id)
             if self._drift_check is not None and target.constraint is None and spec is not None:
                 self._drift_check.look(spec.name, spec.codec, args, kwargs)
+        if logger.isEnabledFor(logging.DEBUG):
+            emit(
+                logger,
+                DECIDED,
+                level=logging.DEBUG,
+                task=target.name,
+                call_id=call_id,
+                lane=str(decision.lane),
+                rule=decision.rule,
+                revision=decision.revision or None,
+            )
         context, now_s = copy_context(), self._clock()
         return Call(  # by position: by keyword it takes two to three times as long
             call_id, target.name, func, args, kwargs, spec, target.is_async,  # what
@@ -215,34 +211,47 @@ class Chooser:
 
     def _ask(
         self,
-        appointed: _Appointed,
+        appointed: Appointed,
         spec: TaskSpec,
         weight: float,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         ahead: int,
     ) -> tuple[Decision, Payload | None]:
-        payload, payload_bytes = self._payload(spec, args, kwargs) if appointed.reads_payload else (None, None)
-        readings = self._readings
-        facts = Facts(
-            name=spec.name,
-            weight=weight,
-            payload_bytes=payload_bytes,
-            queue=spec.queue,
-            priority=spec.priority,
-            tags=spec.tags,
-            is_async=spec.is_async,
-            in_process=readings.in_process(ahead=ahead)
-            if readings and appointed.reads_in_process
-            else _UNREAD_IN_PROCESS,
-            loop=readings.loop() if readings and appointed.reads_loop else _UNREAD_LOOP,
-            broker=readings.broker(spec.queue) if readings and appointed.reads_broker else _UNREAD_BROKER,
-        )
-        decision = ask(appointed.policy, facts)
+        payload = None
+        decision = appointed.static(spec, weight)
+        if decision is None:
+            facts, payload = self._facts(appointed, spec, weight, args, kwargs, ahead)
+            decision = appointed.decide(facts)
         if decision.lane is QUEUE and spec.on_unavailable is OnUnavailable.RUN_HERE:
             # Only here: a constraint and an option that ask for the queue are not met by another lane.
             return (decision, payload) if self._queue is None or not self._queue.refuses else (_RUN_HERE, None)
         return decision, payload
+
+    def _facts(
+        self,
+        appointed: Appointed,
+        spec: TaskSpec,
+        weight: float,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        ahead: int,
+    ) -> tuple[Facts, Payload | None]:
+        """What the policy looks at, and the encoded arguments if it looks at their size."""
+        payload, payload_bytes = self._payload(spec, args, kwargs) if appointed.reads_payload else (None, None)
+        readings = self._readings
+        in_process, loop, broker = _UNREAD_IN_PROCESS, _UNREAD_LOOP, _UNREAD_BROKER
+        if readings is not None:
+            if appointed.reads_in_process:
+                in_process = readings.in_process(ahead=ahead)
+            if appointed.reads_loop:
+                loop = readings.loop()
+            if appointed.reads_broker:
+                broker = readings.broker(spec.queue)
+        return Facts(  # by position, as the call below
+            spec.name, weight, payload_bytes, spec.queue, spec.priority, spec.tags, spec.is_async,
+            in_process, loop, broker,
+        ), payload  # fmt: skip
 
     def _payload(
         self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -264,8 +273,3 @@ class Chooser:
             problem=f"task {task!r} must be queued ({decision.reason}), and no broker is configured",
             remedy="set WEIGHBRIDGE_BROKER_URL, or give Dispatcher(broker_url=…)",
         )
-
-
-def _reads(names: frozenset[str] | None, fact: str) -> bool:
-    """Whether a policy that reads these facts (``None``: all) reads this one, or one inside it."""
-    return names is None or any(name == fact or name.startswith(f"{fact}.") for name in names)

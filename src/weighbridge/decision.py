@@ -49,9 +49,11 @@ class BrokerReading:
     age_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """All that a policy may look at: the call, and the last reading of load.
+
+    Made for each call that is not decided by its declaration alone, by position: by keyword that takes longer.
 
     ``weight`` is in milliseconds of CPU time. ``payload_bytes`` is the size of the encoded arguments, and
     ``None`` for a call whose arguments were not encoded (it cannot cross, or the policy does not ask).
@@ -71,8 +73,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The lane, the reason as a person reads it, and the rule or constraint that decided: by position or keyword."""
+    """The lane, the reason as a person reads it, and the rule or constraint that decided: by position or keyword.
+
+    ``revision`` is that of the policy that decided, and empty if a constraint or an option did. Two decisions that
+    differ in nothing else are equal.
+    """
 
     lane: Lane
     reason: str
     rule: str
+    revision: str = field(default="", compare=False)

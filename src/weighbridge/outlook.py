@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from weighbridge.appointed import static_facts_of
 from weighbridge.constraint import constraint_of
 from weighbridge.decision import Lane
 from weighbridge.errors import BrokerNotConfiguredError
@@ -19,16 +20,7 @@ def lanes_of(spec: TaskSpec, policy: Policy) -> frozenset[Lane]:
     constraint = constraint_of(spec)
     if constraint is not None:
         return frozenset({constraint.lane})
-    static: dict[str, object] = {
-        "name": spec.name,
-        "queue": spec.queue,
-        "priority": spec.priority,
-        "tags": spec.tags,
-        "is_async": spec.is_async,
-    }
-    if not callable(spec.weight):
-        static["weight"] = spec.weight
-    return possible_lanes_of(policy, static)
+    return possible_lanes_of(policy, static_facts_of(spec))
 
 
 def crossing_tasks(registry: Registry) -> Iterator[TaskSpec]:

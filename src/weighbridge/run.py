@@ -17,7 +17,7 @@ class CurrentCall:
     ``id`` is the ticket's, in every attempt, and after a dead letter was requeued too. ``attempt`` is 1 for the first
     run and one more for each earlier run that failed. A run that ended with its worker is not counted, and a requeued
     dead letter begins with 1 again: so ``attempt`` says how far the retries are, and only ``id`` says that the task
-    may have run before.
+    may have run before. ``revision`` is that of the policy that chose the lane; empty if a constraint or an option did.
     """
 
     # The type checker keeps them from being changed: each run makes one, and a frozen one takes three times as long.
@@ -26,6 +26,7 @@ class CurrentCall:
     task: Final[str]
     attempt: Final[int]
     lane: Final[Lane]
+    revision: Final[str] = ""
 
 
 _current: Final[ContextVar[CurrentCall]] = ContextVar("weighbridge_current_call")

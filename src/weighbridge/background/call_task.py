@@ -37,7 +37,7 @@ class CallTask(BackgroundTask):
             return
         self.begun = True
         call = self.call
-        with running(CurrentCall(call.id, call.name, 1, IN_PROCESS)):
+        with running(CurrentCall(call.id, call.name, 1, IN_PROCESS, call.decision.revision)):
             await on_loop(call, super().__call__)  # which tracers hook into
 
 

@@ -122,7 +122,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
     ) -> Ticket:
         call = self._chooser.choose(func, args, kwargs, options=options, ahead=len(self.tasks))
         decision = call.decision
-        ticket = Ticket(call.id, decision.lane, decision.reason, call.weight)
+        ticket = Ticket(call.id, decision.lane, decision.reason, call.weight, decision.revision)
         queued = decision.lane is QUEUE
         with self._adding:  # or a thread of the endpoint's own could be told "too late" of a call that was committed
             if self._commit.state is not OPEN and (queued or not self._takes_staying):

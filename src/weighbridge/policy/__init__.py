@@ -7,7 +7,16 @@ from weighbridge.policy.example import facts_from
 from weighbridge.policy.expression import Expression
 from weighbridge.policy.fact import FACTS
 from weighbridge.policy.file import parse_policy, read_policy
-from weighbridge.policy.protocol import Policy, ask, possible_lanes_of, reads_of, source_of
+from weighbridge.policy.protocol import (
+    Policy,
+    ask,
+    content_hash,
+    default_lane_of,
+    possible_lanes_of,
+    reads_of,
+    revision_of,
+    source_of,
+)
 from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy
 from weighbridge.policy.table import PolicyTable
 
@@ -21,12 +30,15 @@ __all__ = [
     "Rule",
     "RulePolicy",
     "ask",
+    "content_hash",
+    "default_lane_of",
     "facts_from",
     "load_policy",
     "parse_policy",
     "possible_lanes_of",
     "read_policy",
     "reads_of",
+    "revision_of",
     "shipped_names",
     "source_of",
 ]

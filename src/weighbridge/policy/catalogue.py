@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from weighbridge.decision import BrokerReading, Facts, InProcessReading, LoopReading
 from weighbridge.errors import PolicyError, PolicyNotFoundError
 from weighbridge.policy.file import parse_policy, read_policy
-from weighbridge.policy.protocol import Policy, ask, possible_lanes_of, reads_of
+from weighbridge.policy.protocol import Policy, ask, default_lane_of, possible_lanes_of, reads_of, revision_of
 from weighbridge.policy.rule import RulePolicy
 from weighbridge.policy.scanner import cut
 
@@ -174,6 +174,8 @@ def _tried(candidate: object, *, shown: str) -> Policy:
     if isinstance(policy, RulePolicy):
         return policy  # it was made from checked rules
     reads_of(policy)
+    default_lane_of(policy)
+    revision_of(policy)
     possible_lanes_of(policy, {})
     for facts in _TRIALS:
         ask(policy, facts)

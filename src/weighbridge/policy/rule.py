@@ -73,6 +73,14 @@ class RulePolicy:
                 return rule.decision
         return self.otherwise
 
+    def decided(self, static: Mapping[str, object]) -> Decision | None:
+        """The decision for every call with the facts in ``static``; ``None`` if it depends on others too."""
+        for rule in self.rules:
+            matches = rule.when.possible(static)
+            if True in matches:
+                return rule.decision if False not in matches else None
+        return self.otherwise
+
     def possible_lanes(self, static: Mapping[str, object]) -> frozenset[Lane]:
         """The lanes that are left when the facts in ``static`` are known, and the others may be anything."""
         lanes: set[Lane] = set()

@@ -109,7 +109,7 @@ class KnowsOtherLanes(Always):
         (
             AnswersTextForALane(),
             (
-                ", decide: it answered Decision(lane='queue', reason='r', rule='r'); "
+                ", decide: it answered Decision(lane='queue', reason='r', rule='r', revision=''); "
                 "return Decision(lane=Lane.QUEUE, reason='…', rule='…')"
             ),
         ),

@@ -74,7 +74,7 @@ class Runner:
             emit(logger, CALL_EXPIRED, level=logging.WARNING, **about(call))
             self._counter.expired += 1
             return None
-        current = CurrentCall(call.id, call.name, attempt, IN_PROCESS)
+        current = CurrentCall(call.id, call.name, attempt, IN_PROCESS, call.decision.revision)
         run_in_this_context(current)  # what is logged of it, and its hook, know the call too
         limit_s = call.spec.time_limit_s if call.spec is not None else None
         try:

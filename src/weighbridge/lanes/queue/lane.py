@@ -17,6 +17,7 @@ from weighbridge.lanes.queue.batch import Batch
 from weighbridge.lanes.queue.call_message import CallMessage
 from weighbridge.lanes.queue.counts import QueueCounter, QueueCounts
 from weighbridge.lanes.queue.failure import Failure, broker_error, unreached
+from weighbridge.lanes.queue.message_options import POLICY_REVISION
 from weighbridge.lanes.queue.publisher import Publisher
 from weighbridge.lanes.queue.waiter import Waiter, Waiters
 from weighbridge.lanes.queue.writer import Item
@@ -192,6 +193,8 @@ class QueueLane:
         options: dict[str, object] = {}
         if call.options.expires_s is not None:
             options["max_age"] = math.ceil(call.options.expires_s * 1_000)
+        if call.decision.revision:
+            options[POLICY_REVISION] = call.decision.revision
         if call.attempts:
             options["retries"] = call.attempts
         args, kwargs = payload

@@ -11,19 +11,22 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import dramatiq
 from dramatiq.middleware import GroupCallbacks, Retries, TimeLimit
 
 from weighbridge.events import emit
 from weighbridge.lanes.queue.unknown_task import SINCE
+from weighbridge.policy.protocol import MAX_REVISION
 from weighbridge.task import LONGEST_S
 
 logger: Final = logging.getLogger("weighbridge.queue")
 
 OPTION_DROPPED: Final = "queue.option_dropped"
 
+#: The option that names the revision of the policy which queued the call, for logs.
+POLICY_REVISION: Final = "policy_revision"
 #: Characters of a traceback that a message carries from one attempt to the next.
 TRACEBACK_LIMIT: Final = 20_000
 #: Attempts of one message. Far more than anyone declares, and far from where a negative or endless count leads.
@@ -160,6 +163,11 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def is_revision(value: Any) -> TypeGuard[str]:
+    """Whether it can be a policy's revision; what a message says of itself ends in logs."""
+    return isinstance(value, str) and len(value) <= MAX_REVISION and value.isprintable()
+
+
 def _is_anything(_value: Any) -> bool:
     return True
 
@@ -170,6 +178,7 @@ _OF_THE_LANE: Final[dict[str, _Rule]] = {
     "max_age": _is_milliseconds,
     "traceback": _is_text,
     "requeue_timestamp": _is_whole,
+    POLICY_REVISION: is_revision,
 }
 _DECLARED: Final = frozenset({"max_retries", "min_backoff", "max_backoff", "time_limit"})
 _CALLBACKS: Final = frozenset({"on_success", "on_failure", "on_retry_exhausted"})

@@ -9,6 +9,7 @@ import dramatiq
 from dramatiq.middleware import CurrentMessage
 
 from weighbridge.decision import Lane
+from weighbridge.lanes.queue.message_options import POLICY_REVISION, is_revision
 from weighbridge.lanes.queue.stream_message import attempt_of
 from weighbridge.run import CurrentCall, running
 from weighbridge.task import TaskSpec
@@ -57,7 +58,14 @@ class RunningMessage(dramatiq.Middleware):
 
 
 def _call_of(message: dramatiq.Message[Any] | dramatiq.MessageProxy) -> CurrentCall:
-    return CurrentCall(message.message_id, message.actor_name, attempt_of(message) + 1, Lane.QUEUE)
+    revision = message.options.get(POLICY_REVISION)
+    return CurrentCall(
+        message.message_id,
+        message.actor_name,
+        attempt_of(message) + 1,
+        Lane.QUEUE,
+        revision if is_revision(revision) else "",  # a broker of the user's own lets every option pass
+    )
 
 
 def let_messages_be_found(broker: dramatiq.Broker) -> None:
