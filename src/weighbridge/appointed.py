@@ -73,6 +73,7 @@ class Appointed:
     """One policy in office. It never changes: another policy is another object of this class."""
 
     __slots__ = (
+        "_chain",
         "_default_lane",
         "_failures",
         "_rules",
@@ -97,6 +98,8 @@ class Appointed:
         self._failures = failures
         #: The policy, if its rules can be read: one in code can only be asked.
         self._rules = policy if isinstance(policy, RulePolicy) else None
+        #: What its rules come to, found out once: to look it up for each decision takes as long as to evaluate them.
+        self._chain = tuple((rule.when.evaluate, rule.decision) for rule in self._rules.rules) if self._rules else ()
         #: By task and weight: the decision, or ``False`` where it depends on what differs between calls.
         self._static: dict[tuple[TaskSpec, float], Decision | bool] = {}
 
@@ -121,6 +124,11 @@ class Appointed:
 
         :raises PolicyError: if it fails, and declares no default lane.
         """
+        if self._rules is not None:  # certain to answer, with its revision
+            for holds, decision in self._chain:
+                if holds(facts):
+                    return decision
+            return self._rules.otherwise
         try:
             decision = ask(self.policy, facts)
         except PolicyError as error:

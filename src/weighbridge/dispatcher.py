@@ -26,9 +26,16 @@ from weighbridge.lanes.in_process import CallFailure, InProcessCounts, InProcess
 from weighbridge.lanes.starter import open_starter
 from weighbridge.load.loop_blocks import LoopBlockCounter, LoopBlocks
 from weighbridge.load.loop_sampler import LoopSampler
-from weighbridge.opening import connected, open_in_process, open_queue, report_unreachable
-from weighbridge.outlook import check_tasks, lanes_of
-from weighbridge.policy import Policy, load_policy, reads_of
+from weighbridge.opening import (
+    connected,
+    open_in_process,
+    open_queue,
+    refuse_uncallable,
+    report_unreachable,
+)
+from weighbridge.outlook import lanes_of
+from weighbridge.policy import Policy
+from weighbridge.policy_holder import PolicyHolder
 from weighbridge.readings import LiveReadings
 from weighbridge.run import runs_in_queue_lane
 from weighbridge.settings import Settings, SettingsArguments
@@ -85,16 +92,20 @@ class Dispatcher:
             settings = settings.with_changes(**changes)
         self.settings: Final = settings
         self._broker = broker
-        _refuse_uncallable(
+        refuse_uncallable(
             worker_lifespan=(worker_lifespan, "one with @contextmanager or @asynccontextmanager"),
             on_error=(on_error, "one that takes the error and the call"),
         )
         self.worker_lifespan: Final = worker_lifespan
         self._on_error = on_error
-        self._policy = load_policy(settings.policy if policy is None else policy)
+        self._policies: Final = PolicyHolder(
+            settings.policy if policy is None else policy,
+            settings=settings,
+            registry=registry,
+            has_broker=broker is not None or settings.broker_url is not None,
+        )
         #: The open state, which a facade uses; ``None`` while closed. It is changed by this class alone.
         self.dispatch: Dispatch | None = None
-        self._readings: LiveReadings | None = None
         #: The lane of the last opening, which can be asked for its counts after it was closed.
         self._in_process: InProcessLane | None = None
         self._loop_blocks: Final = LoopBlockCounter()
@@ -113,7 +124,7 @@ class Dispatcher:
         """
         if self._stack is not None:
             raise DispatcherError(problem="the dispatcher is open already", remedy="open it once, in one lifespan")
-        self._check_tasks(self._policy)
+        self._policies.check()
         async with AsyncExitStack() as stack:
             self._stack = stack  # a second opening meanwhile is refused
             stack.callback(self._forget)
@@ -133,14 +144,13 @@ class Dispatcher:
                 queues=lambda: {spec.queue for spec in registry},
                 clock=time.monotonic,
             )
-            stack.callback(readings.stop)
-            readings.watch(reads_of(self._policy))
             dispatch = Dispatch(
                 chooser=Chooser(
                     registry=registry,
-                    policy=self._policy,
+                    policy=self.policy,
                     readings=readings,
                     queue=queue,
+                    failures=self._policies.failures,
                     arguments_check=self.settings.arguments_check,
                     arguments_check_share=self.settings.arguments_check_share,
                     arguments_limit_bytes=self.settings.arguments_limit_bytes,
@@ -151,18 +161,23 @@ class Dispatcher:
                 wait_in_process=self.settings.wait_in_process,
                 token=anyio.lowlevel.current_token(),
             )
-            if queue is not None:
+            stack.callback(self._policies.release)
+            self._policies.serve(dispatch.chooser, readings)
+            if queue is not None or self._policies.watch is not None:
                 starter = await open_starter()  # not a task group, which would wrap an error of the user's block
                 stack.push_async_callback(starter.stop)
-                starter.start("weighbridge broker check", copy_context(), partial(report_unreachable, queue))
+                if queue is not None:
+                    starter.start("weighbridge broker check", copy_context(), partial(report_unreachable, queue))
+                if self._policies.watch is not None:
+                    starter.start("weighbridge policy watch", copy_context(), self._policies.watch.run)
             publish(dispatch)
-            self.dispatch, self._readings, self._stack = dispatch, readings, stack.pop_all()
+            self.dispatch, self._stack = dispatch, stack.pop_all()
         return self
 
     def _forget(self) -> None:
         if self.dispatch is not None:  # last of all: who asks while the lanes drain is to be told so
             withdraw(self.dispatch)
-        self.dispatch = self._readings = self._stack = None
+        self.dispatch = self._stack = None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -241,37 +256,33 @@ class Dispatcher:
 
     def explain(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Decision:
         """The decision for this call as things stand now; nothing is accepted or run."""
-        chooser = self.dispatch.chooser if self.dispatch else Chooser(registry=registry, policy=self._policy)
+        chooser = self.dispatch.chooser if self.dispatch else Chooser(registry=registry, policy=self.policy)
         return chooser.explain(func, args, kwargs)
 
     @property
     def policy(self) -> Policy:
         """The policy that decides now. Set it to whatever the setting takes, or to a policy object.
 
-        The new one is loaded and checked completely before it replaces the old one; the next call obeys it. While
-        the dispatcher is open, set it on the loop's thread.
+        The new one is loaded and checked completely before it replaces the old one; the next call obeys it. On any
+        thread: to read a file takes a moment, so an async function leaves that to one (``anyio.to_thread``).
 
         Setting raises :class:`PolicyError` if it cannot be used, and :class:`BrokerNotConfiguredError` if it could
         queue a task and there is no broker; then the old one stays.
         """
-        return self._policy
+        return self._policies.policy
 
     @policy.setter
     def policy(self, reference: str | os.PathLike[str] | Policy) -> None:
-        policy = load_policy(reference)
-        if self.dispatch is not None:
-            self._check_tasks(policy)
-            self.dispatch.chooser.use(policy)
-        if self._readings is not None:
-            self._readings.watch(reads_of(policy))
-        self._policy = policy
+        self._policies.appoint(reference)
+
+    @property
+    def policy_failures(self) -> Mapping[str, int]:
+        """How often a policy in code has failed and its default lane was taken, by task. On any thread."""
+        return self._policies.failures.by_task()
 
     def lanes_of(self, spec: TaskSpec) -> frozenset[Lane]:
         """The lanes that a task's calls may take: by its constraint, or by what the policy can answer for it."""
-        return lanes_of(spec, self._policy)
-
-    def _check_tasks(self, policy: Policy) -> None:
-        check_tasks(registry, policy, has_broker=self._broker is not None or self.settings.broker_url is not None)
+        return lanes_of(spec, self.policy)
 
     # -- for workers ----------------------------------------------------------------------------------------
 
@@ -282,14 +293,5 @@ class Dispatcher:
         :raises BrokerError: if it cannot be used.
         """
         broker = connected(self.settings) if self._broker is None else self._broker
-        self._in_worker = WorkerDispatch.over(broker, registry=registry, policy=self._policy, settings=self.settings)
+        self._in_worker = WorkerDispatch.over(broker, registry=registry, policy=self.policy, settings=self.settings)
         return broker
-
-
-def _refuse_uncallable(**given: tuple[object, str]) -> None:
-    for name, (value, needed) in given.items():
-        if value is not None and not callable(value):
-            raise DispatcherError(
-                problem=f"{name} is a {type(value).__name__}, which cannot be called",
-                remedy=f"pass the function itself, {needed}",
-            )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from weighbridge.errors import BrokerError, BrokerNotConfiguredError
+from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DispatcherError
 from weighbridge.handover import NoHandOver, QueueHandOver
 from weighbridge.lanes.in_process import HandOver, InProcessLane, OnError
 from weighbridge.outlook import crossing_tasks
@@ -115,6 +115,19 @@ async def open_in_process(
         on_error=on_error,
     )
     return await stack.enter_async_context(lane)
+
+
+def refuse_uncallable(**given: tuple[object, str]) -> None:
+    """Refuse what was given under a name to be called, and cannot be; with what is needed in its place.
+
+    :raises DispatcherError: for the first such argument.
+    """
+    for name, (value, needed) in given.items():
+        if value is not None and not callable(value):
+            raise DispatcherError(
+                problem=f"{name} is a {type(value).__name__}, which cannot be called",
+                remedy=f"pass the function itself, {needed}",
+            )
 
 
 async def report_unreachable(queue: QueueLane) -> None:

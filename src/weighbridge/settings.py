@@ -68,6 +68,13 @@ class Settings(BaseSettings):
         default="by-weight",
         description="The policy: a shipped name, a path to a TOML file, or `module:object`.",
     )
+    policy_watch_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=3_600,
+        description="Seconds between two looks at the policy's file: what has changed there, and stood still for one "
+        "look, is checked and takes over while the service runs, or is refused in an error line. 0: it is read once.",
+    )
     broker_url: str | None = Field(
         default=None,
         repr=False,
@@ -223,6 +230,7 @@ class Settings(BaseSettings):
 class SettingsArguments(TypedDict, total=False):
     """The settings as keyword arguments; the meaning of each is at :class:`Settings`."""
 
+    policy_watch_s: float
     broker_url: str | None
     namespace: str
     in_process_threads: int

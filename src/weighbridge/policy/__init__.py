@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weighbridge.policy.catalogue import load_policy, shipped_names
+from weighbridge.policy.catalogue import file_of, load_policy, shipped_names
 from weighbridge.policy.example import facts_from
 from weighbridge.policy.expression import Expression
 from weighbridge.policy.fact import FACTS
@@ -33,6 +33,7 @@ __all__ = [
     "content_hash",
     "default_lane_of",
     "facts_from",
+    "file_of",
     "load_policy",
     "parse_policy",
     "possible_lanes_of",

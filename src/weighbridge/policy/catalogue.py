@@ -46,15 +46,23 @@ def load_policy(reference: str | os.PathLike[str] | Policy) -> Policy:
     :raises PolicyNotFoundError: if nothing stands behind the reference.
     :raises PolicyError: if what stands there is no policy that works.
     """
-    if isinstance(reference, os.PathLike):
-        return read_policy(reference)
+    file = file_of(reference)
+    if file is not None:
+        return read_policy(file)
     if not isinstance(reference, str):
         return _tried(reference, shown="(object given)")
-    if reference.endswith(_SUFFIX) or "/" in reference or os.sep in reference:
-        return read_policy(reference)
     if ":" in reference:
         return _imported(reference)
     return _shipped(reference)
+
+
+def file_of(reference: object) -> Path | None:
+    """The file that ``reference`` means; ``None`` if it means a shipped policy or an object."""
+    if isinstance(reference, os.PathLike):
+        return Path(reference)
+    if isinstance(reference, str) and (reference.endswith(_SUFFIX) or "/" in reference or os.sep in reference):
+        return Path(reference)
+    return None
 
 
 def shipped_names() -> tuple[str, ...]:

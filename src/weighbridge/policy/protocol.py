@@ -113,8 +113,14 @@ def _compiled(kind: type) -> str:
 
 
 def _code(code: CodeType) -> str:
-    constants = [_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
-    return f"{code.co_code.hex()} {code.co_names} {constants}"
+    return f"{code.co_code.hex()} {code.co_names} {[_constant(each) for each in code.co_consts]}"
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, CodeType):
+        return _code(value)
+    # The order of a set of texts differs from process to process.
+    return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
 
 
 def content_hash(content: str) -> str:

@@ -1,0 +1,108 @@
+"""The policy holder: which policy a dispatcher obeys, how another takes its place, and the watch on its file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+from weighbridge.appointed import PolicyFailures
+from weighbridge.chooser import Chooser
+from weighbridge.errors import SettingsError
+from weighbridge.events import emit
+from weighbridge.outlook import check_tasks
+from weighbridge.policy import Policy, file_of, load_policy, reads_of, revision_of, source_of
+from weighbridge.policy_watch import PolicyWatch
+from weighbridge.readings import LiveReadings
+from weighbridge.settings import Settings
+from weighbridge.task import Registry
+
+logger: Final = logging.getLogger("weighbridge.dispatch")
+
+POLICY_REPLACED: Final = "dispatch.policy_replaced"
+
+
+class PolicyHolder:
+    """Holds one policy at a time. A new one is checked completely before it replaces the old one, which else stays.
+
+    :param reference: What the setting takes, or a policy object.
+    :param has_broker: Whether calls can be queued at all.
+    :raises PolicyError: if the policy cannot be used.
+    :raises SettingsError: if its file is to be watched, and it is from none.
+    """
+
+    def __init__(
+        self, reference: str | os.PathLike[str] | Policy, *, settings: Settings, registry: Registry, has_broker: bool
+    ) -> None:
+        self._registry = registry
+        self._has_broker = has_broker
+        self.policy: Policy = load_policy(reference)
+        self.failures: Final = PolicyFailures()
+        self._changing = threading.Lock()
+        self._chooser: Chooser | None = None
+        self._readings: LiveReadings | None = None
+        #: To be run while the dispatcher is open, if the setting asks for it.
+        self.watch: PolicyWatch | None = None
+        if settings.policy_watch_s:
+            self.watch = PolicyWatch(replace=self._replace, interval_s=settings.policy_watch_s)
+            self.watch.follow(_watchable(reference, settings.policy_watch_s))
+
+    def check(self) -> None:
+        """Look at the declared tasks, before the lanes are opened.
+
+        :raises DeclarationError, BrokerNotConfiguredError: as :func:`check_tasks`.
+        """
+        check_tasks(self._registry, self.policy, has_broker=self._has_broker)
+
+    def serve(self, chooser: Chooser, readings: LiveReadings) -> None:
+        """Tell these of each change from now on."""
+        with self._changing:
+            self._chooser, self._readings = chooser, readings
+            readings.watch(reads_of(self.policy))
+
+    def release(self) -> None:
+        """Nobody is to be told any more; the readings stop."""
+        with self._changing:
+            if self._readings is not None:
+                self._readings.stop()
+            self._chooser = self._readings = None
+
+    def appoint(self, reference: str | os.PathLike[str] | Policy) -> None:
+        """Let another policy decide from the next call on, and follow its file if one is watched. On any thread.
+
+        :raises PolicyError: if it cannot be used.
+        :raises BrokerNotConfiguredError: if it could queue a task, and there is no broker.
+        """
+        self._replace(load_policy(reference))
+        if self.watch is not None:
+            self.watch.follow(file_of(reference))
+
+    def _replace(self, policy: Policy) -> None:
+        with self._changing:
+            if self._chooser is not None and self._readings is not None:
+                check_tasks(self._registry, policy, has_broker=self._has_broker)
+                self._chooser.use(policy)
+                self._readings.watch(reads_of(policy))
+            before, self.policy = self.policy, policy
+        emit(
+            logger,
+            POLICY_REPLACED,
+            policy=source_of(policy),
+            revision=revision_of(policy),
+            replaced=source_of(before),
+            replaced_revision=revision_of(before),
+        )
+
+
+def _watchable(reference: object, interval_s: float) -> Path:
+    file = file_of(reference)
+    if file is None:
+        shown = repr(reference) if isinstance(reference, str) else f"a {type(reference).__name__}"
+        raise SettingsError(
+            setting="policy_watch_s",
+            problem=f"is {interval_s:g}, and the policy ({shown}) is from no file that could be watched",
+            remedy="give policy the path of a .toml file, or leave policy_watch_s out",
+        )
+    return file
