@@ -20,7 +20,7 @@ IN_PROCESS: Final = Lane.IN_PROCESS
 QUEUE: Final = Lane.QUEUE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class InProcessReading:
     """This process's in-process lane, read live: calls that run, calls that wait, threads without a call."""
 
@@ -29,19 +29,26 @@ class InProcessReading:
     threads_free: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class LoopReading:
-    """How late the event loop answers, in milliseconds, measured from a thread. ``None``: not measured."""
+    """How late the event loop answers, in milliseconds, measured from a thread, and the seconds since it was measured.
+
+    ``lag_ms`` is ``None`` before it is measured, and when that was more than a second ago. While the loop does not
+    answer the lag is measured at the moment of the decision, so ``age_s`` is 0.
+    """
 
     lag_ms: float | None = None
+    age_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class BrokerReading:
     """The last background reading of the broker; nothing is probed when a call is decided.
 
-    ``waiting`` counts the messages of the call's own queue, ``age_s`` the seconds since the reading.
-    ``None``: never read, or a broker that cannot tell.
+    ``waiting`` counts the messages of the call's own queue, ``age_s`` the seconds since that was read. ``available``
+    is what the breaker says at the moment of the decision, so it has no age.
+    ``None``: never read, or a broker that cannot tell; ``waiting`` also if it was read more than five seconds ago, or
+    the last reading has failed.
     """
 
     available: bool | None = None

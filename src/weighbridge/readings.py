@@ -61,7 +61,7 @@ class LiveReadings:
         """The last reading of the broker."""
         available = None if self._queue is None else self._queue.available()
         if self._broker_sampler is None:
-            return BrokerReading(available=available)
+            return BrokerReading(available)
         return self._broker_sampler.reading(queue, available=available)
 
 

@@ -37,7 +37,7 @@ def facts(*, unknown: bool = True) -> st.SearchStrategy[Facts]:
         tags=st.lists(texts, max_size=3).map(tuple),
         is_async=st.booleans(),
         in_process=st.builds(InProcessReading, running=counts, waiting=counts, threads_free=reading(counts)),
-        loop=st.builds(LoopReading, lag_ms=reading(amounts)),
+        loop=st.builds(LoopReading, lag_ms=reading(amounts), age_s=reading(amounts)),
         broker=st.builds(
             BrokerReading,
             available=reading(st.booleans()),

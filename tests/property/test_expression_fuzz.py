@@ -26,7 +26,7 @@ KNOWN = Facts(
     tags=("a", "x"),
     is_async=True,
     in_process=InProcessReading(running=1, waiting=50, threads_free=0),
-    loop=LoopReading(lag_ms=0.5),
+    loop=LoopReading(lag_ms=0.5, age_s=0.0),
     broker=BrokerReading(available=True, waiting=1, age_s=0.0),
 )
 #: Each expression that is accepted is evaluated for each of these: readings unknown, and known.

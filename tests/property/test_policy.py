@@ -33,7 +33,7 @@ facts = st.builds(
     tags=st.lists(words, max_size=2).map(tuple),
     is_async=st.booleans(),
     in_process=st.builds(InProcessReading, running=counts, waiting=counts, threads_free=st.none() | counts),
-    loop=st.builds(LoopReading, lag_ms=st.none() | amounts),
+    loop=st.builds(LoopReading, lag_ms=st.none() | amounts, age_s=st.none() | amounts),
     broker=st.builds(
         BrokerReading,
         available=st.none() | st.booleans(),

@@ -10,7 +10,7 @@ import pytest
 
 from weighbridge.load.loop_blocks import LoopBlockCounter
 from weighbridge.load.loop_guard import LoopGuard
-from weighbridge.load.loop_sampler import FIRST_LOOK_S, LATE_S, LOOP_INTERVAL_S, LoopSampler
+from weighbridge.load.loop_sampler import FIRST_LOOK_S, LATE_S, LOOP_INTERVAL_S, LOOP_STALE_S, LoopSampler
 from weighbridge.load.loop_thread import Look
 
 CALL = Look(task="app.render", call_id="1", lines=(("app.py", 3, "render"),))
@@ -68,6 +68,9 @@ class Loop:
     def lag_ms(self) -> float | None:
         return self.sampler.reading().lag_ms
 
+    def age_s(self) -> float | None:
+        return self.sampler.reading().age_s
+
 
 # -- the lag ------------------------------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ def test_the_lag_is_the_time_from_the_question_to_the_answer() -> None:
     loop.poll()
     loop.now_s += 0.002
     loop.answer()
-    loop.now_s += 9
+    loop.now_s += 0.5
     assert loop.lag_ms() == pytest.approx(2)
 
 
@@ -131,7 +134,7 @@ def test_what_the_loop_does_as_soon_as_it_is_asked_is_a_part_of_the_lag() -> Non
 
     loop.sampler._soon = answers_and_holds_the_interpreter
     loop.poll()
-    assert loop.lag_ms() == pytest.approx(0)
+    assert loop.lag_ms() is None  # there was an answer, but it is stale
     loop.poll()
     assert loop.lag_ms() == pytest.approx(3_000)
 
@@ -169,6 +172,63 @@ def test_without_a_guard_the_lag_of_a_blocked_loop_is_measured_all_the_same() ->
     for _ in range(10):
         loop.poll()
     assert loop.lag_ms() == pytest.approx(410)
+
+
+# -- its age ----------------------------------------------------------------------------------------------
+
+
+def test_a_lag_that_was_never_measured_has_no_age() -> None:
+    assert Loop().age_s() is None
+
+
+def test_the_age_of_a_lag_is_counted_from_the_answer() -> None:
+    loop = Loop()
+    loop.poll()
+    loop.now_s += 0.2
+    loop.answer()
+    assert loop.age_s() == pytest.approx(0)
+    loop.now_s += 0.04
+    assert loop.age_s() == pytest.approx(0.04)
+
+
+def test_a_lag_that_grows_is_measured_at_this_moment_however_long_it_lasts() -> None:
+    loop = Loop()
+    loop.poll()
+    loop.now_s += 10 * LOOP_STALE_S
+    assert loop.lag_ms() == pytest.approx(10_000 * LOOP_STALE_S)
+    assert loop.age_s() == 0
+
+
+def test_the_lag_is_unknown_when_the_thread_got_no_turn_to_ask_for_too_long() -> None:
+    loop = Loop()
+    loop.poll()
+    loop.answer()
+    loop.now_s += LOOP_STALE_S
+    assert loop.lag_ms() == 0
+    loop.now_s += 0.001
+    assert loop.lag_ms() is None
+    assert loop.age_s() == pytest.approx(LOOP_STALE_S + 0.001)
+
+
+def test_it_is_known_again_as_soon_as_the_thread_asks_and_the_time_without_a_turn_is_a_part_of_it() -> None:
+    loop = Loop()
+    loop.poll()
+    loop.answer()
+    loop.poll(late_s=3)
+    assert loop.lag_ms() == pytest.approx(3_000)
+    assert loop.age_s() == 0
+
+
+def test_a_long_lag_of_long_ago_does_not_hide_the_one_that_grows_now() -> None:
+    loop = Loop()
+    while loop.now_s < 108:
+        loop.poll()
+    loop.answer()
+    while not loop.questions:  # until it is asked again
+        loop.poll()
+    assert loop.lag_ms() == pytest.approx(8_000, rel=0.01)
+    loop.now_s += LOOP_STALE_S
+    assert loop.lag_ms() == pytest.approx(1_000 * LOOP_STALE_S)
 
 
 # -- the guard ----------------------------------------------------------------------------------------------

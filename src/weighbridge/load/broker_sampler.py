@@ -14,11 +14,18 @@ logger: Final = logging.getLogger("weighbridge.load")
 
 BROKER_NOT_READ: Final = "load.broker_not_read"
 
+#: Seconds from the end of one reading to the next.
 BROKER_INTERVAL_S: Final = 1.0
+#: Seconds after which what was read is unknown. Four more readings should have come meanwhile: so the broker does not
+#: answer, or the thread gets no turn. One slow answer is not held against it.
+BROKER_STALE_S: Final = 5.0
 
 
 class BrokerSampler:
-    """Reads once a second how many messages wait in each queue, on a thread; a failed read makes them unknown."""
+    """Reads once a second how many messages wait in each queue, on a thread.
+
+    A read that fails makes them unknown at once; one that hangs, when the last reading is older than five seconds.
+    """
 
     def __init__(
         self, *, waiting: Callable[[str], int], queues: Callable[[], Iterable[str]], clock: Callable[[], float]
@@ -26,8 +33,8 @@ class BrokerSampler:
         self._read = waiting
         self._queues = queues
         self._clock = clock
-        self._waiting: dict[str, int] = {}
-        self._read_at_s: float | None = None
+        #: The messages that wait in each queue, and since when that was so; one value, since other threads read it.
+        self._last: tuple[dict[str, int], float] | None = None
         self._failed = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="weighbridge-broker-sampler", daemon=True)
@@ -41,24 +48,29 @@ class BrokerSampler:
         self._stopping.set()
 
     def reading(self, queue: str, *, available: bool | None) -> BrokerReading:
-        """The last reading for one queue."""
-        read_at_s = self._read_at_s
-        if read_at_s is None:
-            return BrokerReading(available=available)
-        return BrokerReading(
-            available=available, waiting=self._waiting.get(queue), age_s=max(0.0, self._clock() - read_at_s)
-        )
+        """The last reading for one queue: unknown if that queue was not read or the reading is stale; and its age.
+
+        ``available`` is known without it, and is handed through.
+        """
+        last = self._last
+        if last is None:
+            return BrokerReading(available)
+        waiting, read_at_s = last
+        age_s = self._clock() - read_at_s
+        return BrokerReading(available, waiting.get(queue) if age_s <= BROKER_STALE_S else None, age_s)
 
     def _sample(self) -> None:
         while not self._stopping.is_set():
+            # Before it is read, so that no number is older than its age says, however slowly the broker answers.
+            begun_at_s = self._clock()
             try:
-                self._waiting = {queue: self._read(queue) for queue in self._queues()}
+                self._last = {queue: self._read(queue) for queue in self._queues()}, begun_at_s
             except Exception as error:  # noqa: BLE001  # whatever the broker raises, the answer is "unknown"
-                self._waiting = {}
+                if self._last is not None:
+                    self._last = {}, self._last[1]
                 if not self._failed:
                     emit(logger, BROKER_NOT_READ, level=logging.WARNING, problem=type(error).__name__)
                 self._failed = True
             else:
                 self._failed = False
-                self._read_at_s = self._clock()
             self._stopping.wait(BROKER_INTERVAL_S)

@@ -23,6 +23,9 @@ GUARD_FAILED: Final = "load.loop_guard_failed"
 
 #: Seconds from one question to the next, if the loop answers.
 LOOP_INTERVAL_S: Final = 0.05
+#: Seconds after which a measured lag is unknown. The loop should have been asked twenty times meanwhile: a thread that
+#: had no turn in all that time cannot tell how the loop does now.
+LOOP_STALE_S: Final = 1.0
 #: Seconds after which a loop that has not answered is looked at, if it is looked at before it would be asked again. One
 #: that is well answers far sooner.
 FIRST_LOOK_S: Final = 0.01
@@ -63,7 +66,8 @@ class LoopSampler:
         self._clock = clock
         self._guard = guard
         self._question: _Question | None = None
-        self._lag_s: float | None = None
+        #: The last lag that was measured, and when; one value, since other threads read it.
+        self._measured: tuple[float, float] | None = None
         #: When the next poll should take place.
         self._due_at_s = clock()
         #: Held until the thread shall end. To wait for a lock takes half as much CPU time as to wait for an event, and
@@ -98,11 +102,20 @@ class LoopSampler:
         self._running.release()
 
     def reading(self) -> LoopReading:
-        """The last measured lag, or the one that is growing now if that is longer."""
-        question, lag_s = self._question, self._lag_s
+        """The last measured lag, or the one that is growing now if that is longer; and how old that is.
+
+        A lag older than a second is unknown: the thread had no turn, and the loop has not been asked since.
+        """
+        question = self._question
         if question is not None and question.answered_at_s is None:
-            lag_s = max(lag_s or 0.0, question.late_s + self._clock() - question.asked_at_s)
-        return LoopReading(lag_ms=None if lag_s is None else lag_s * 1_000)
+            return LoopReading(self._growing_lag_s(question) * 1_000, 0.0)
+        # Looked up after the question, whose answer sets it first: so it is never the one before that answer.
+        measured = self._measured
+        if measured is None:
+            return LoopReading()
+        lag_s, measured_at_s = measured
+        age_s = self._clock() - measured_at_s
+        return LoopReading(lag_s * 1_000 if age_s <= LOOP_STALE_S else None, age_s)
 
     def poll(self) -> float:
         """Ask the loop, or see whether it has answered; the seconds until the next poll. For the sampler's thread.
@@ -142,9 +155,15 @@ class LoopSampler:
         answered_at_s = None if question is None else question.answered_at_s
         self._end_of_lag(now_s if answered_at_s is None else answered_at_s)
 
+    def _growing_lag_s(self, question: _Question) -> float:
+        """The lag of a question that waits for its answer, or the one before it if that is longer and not stale."""
+        now_s, measured = self._clock(), self._measured
+        lag_s = question.late_s + now_s - question.asked_at_s
+        return lag_s if measured is None or now_s - measured[1] > LOOP_STALE_S else max(lag_s, measured[0])
+
     def _answer(self, question: _Question) -> None:
         answered_at_s = self._clock()
-        self._lag_s = question.late_s + answered_at_s - question.asked_at_s
+        self._measured = (question.late_s + answered_at_s - question.asked_at_s, answered_at_s)
         question.answered_at_s = answered_at_s
 
     # -- the guard ------------------------------------------------------------------------------------------

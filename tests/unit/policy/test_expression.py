@@ -17,7 +17,7 @@ LIGHT = Facts(name="app.mail", weight=2.0, is_async=True)
 BUSY = Facts(
     payload_bytes=900,
     in_process=InProcessReading(running=8, waiting=20, threads_free=0),
-    loop=LoopReading(lag_ms=40.5),
+    loop=LoopReading(lag_ms=40.5, age_s=0.02),
     broker=BrokerReading(available=True, waiting=3, age_s=0.5),
 )
 

@@ -14,7 +14,8 @@ NUMBERS = "write numbers as in 50, 0.5 or 1_000, without a unit, and a space aft
 UNKNOWN = "a comparison with an unknown reading never matches, so nothing"
 EVERY_FACT = (
     "the facts are name, weight, payload_bytes, queue, priority, tags, is_async, in_process.running, "
-    "in_process.waiting, in_process.threads_free, loop.lag_ms, broker.available, broker.waiting, broker.age_s"
+    "in_process.waiting, in_process.threads_free, loop.lag_ms, loop.age_s, broker.available, broker.waiting, "
+    "broker.age_s"
 )
 
 #: The source, the text that the carets mark, the problem, the remedy.
@@ -39,10 +40,10 @@ MISTAKES = [
         "loop.__class__ == 1",
         "loop.__class__",
         "there is no fact 'loop.__class__'",
-        "its parts are loop.lag_ms",
+        "its parts are loop.lag_ms, loop.age_s",
     ),
     ("weight.real > 1", "weight.real", "there is no fact 'weight.real'", "weight is a number and has no parts"),
-    ("loop > 5", "loop", "loop has parts", "name a part of it: loop.lag_ms"),
+    ("loop > 5", "loop", "loop has parts", "name a part of it: loop.lag_ms or loop.age_s"),
     (
         "broker",
         "broker",

@@ -216,11 +216,10 @@ class InProcessLane:
     def reading(self, *, ahead: int = 0) -> InProcessReading:
         """The lane's counters at this moment, with ``ahead`` calls that a request has added and not yet committed."""
         chains = self._chains
-        return InProcessReading(
-            running=0 if chains is None else len(chains.running),
-            waiting=len(self._room.calls) + ahead,
-            threads_free=self._threads if chains is None else chains.threads.free,
-        )
+        waiting = len(self._room.calls) + ahead
+        if chains is None:
+            return InProcessReading(0, waiting, self._threads)
+        return InProcessReading(len(chains.running), waiting, chains.threads.free)
 
     def counts(self) -> InProcessCounts:
         """What became of the calls since the lane was made. On any thread."""
