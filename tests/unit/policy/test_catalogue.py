@@ -61,7 +61,14 @@ def test_a_shipped_policy_is_loaded_by_its_name() -> None:
 
 def test_the_shipped_names_are_in_alphabetical_order() -> None:
     assert list(shipped_names()) == sorted(shipped_names())
-    assert {"all-in-process", "all-queued", "by-weight", "spill-over"} <= set(shipped_names())
+    assert set(shipped_names()) == {
+        "all-in-process",
+        "all-queued",
+        "by-weight",
+        "durability-first",
+        "protect-latency",
+        "spill-over",
+    }
 
 
 def test_a_shipped_name_is_no_file_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
