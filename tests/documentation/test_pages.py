@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.documentation.page import OpenPage
 
 from weighbridge.lanes.queue import connect
 from weighbridge.lanes.queue.dead_letters import DeadReason
+from weighbridge.policy import shipped_names
 from weighbridge.testing import running_as
 
 OpenOne = Callable[[str], OpenPage]
@@ -318,6 +320,36 @@ def test_the_page_on_spilling_over_keeps_a_call_here_and_has_a_file_that_can_tak
         own = client.post("/users/1/notes").json()
     assert shipped == {"lane": "in_process", "reason": "policy spill-over, otherwise: no rule matches"}
     assert own == {"lane": "in_process", "reason": "policy spill-later, otherwise: no rule matches"}
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_names() if name != "spill-over"])
+def test_the_page_on_a_policy_shows_what_its_app_answers_and_a_file_that_can_take_its_place(
+    open_page: OpenOne, name: str
+) -> None:
+    page = open_page(f"docs/how-to/policy-{name}.md")
+    page.import_all()
+    app = page.modules["app"]
+    asked = [block.code.split() for block in page.blocks if block.language == "bash"]
+    shown = [json.loads(block.code) for block in page.blocks if block.language == "json"]
+    assert app.dispatcher.policy.name == name
+    assert len(asked) == len(shown) > 0
+    with TestClient(app.app) as client:
+        for words, answer in zip(asked, shown, strict=True):
+            # Again, since a machine that does much beside the tests makes the loop late, which the policy may look at.
+            until(partial(answers, client, words, answer))
+        app.dispatcher.policy = "ours.toml"
+        assert app.dispatcher.policy.name == "ours"
+
+
+def answers(client: TestClient, words: list[str], answer: object) -> bool:
+    """Whether the app answers so to a command line of curl."""
+    path = words[-1].removeprefix("localhost:8000")
+    return bool(client.request("POST" if "POST" in words else "GET", path).json() == answer)
+
+
+def test_every_shipped_policy_is_used_on_a_page_of_its_own() -> None:
+    pages = {path.stem.removeprefix("policy-") for path in (ROOT / "docs/how-to").glob("*.md")}
+    assert set(shipped_names()) <= pages
 
 
 def test_the_page_on_observing_shows_the_lines_that_its_app_logs(open_page: OpenOne) -> None:
