@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_overloads
 import click
 from tests.documentation.blocks import ROOT
 from tests.documentation.docstring import markdown_of, summary_of
+from tests.documentation.policy_tables import with_tables
 
 import weighbridge
 from weighbridge import errors
@@ -391,12 +392,21 @@ def _fields(given: Any) -> str:
     return "\n".join(["| attribute | type |", "|---|---|", *rows])
 
 
+# -- the policy file ----------------------------------------------------------------------------------------
+
+
+def policy_file_page() -> str:
+    """The page as it is, for it is written by hand, with its tables made anew."""
+    return with_tables((REFERENCE / "policy-file.md").read_text(encoding="utf-8"))
+
+
 # -- writing ------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "api.md": api_page,
     "cli.md": cli_page,
     "errors.md": errors_page,
+    "policy-file.md": policy_file_page,
     "settings.md": settings_page,
 }
 

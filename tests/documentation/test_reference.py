@@ -11,6 +11,7 @@ import tomllib
 import pytest
 from tests.documentation.blocks import ROOT, blocks_of, pages
 from tests.documentation.generate import ELSEWHERE, ORDER, PAGES, REFERENCE, public_errors
+from tests.documentation.policy_tables import TABLES, with_tables
 
 import weighbridge
 from weighbridge.cli.group import COMMANDS
@@ -31,6 +32,19 @@ def page(path: str) -> str:
 def test_a_generated_page_is_what_the_code_gives(name: str) -> None:
     written = (REFERENCE / name).read_text(encoding="utf-8")
     assert written == PAGES[name](), "run: python -m tests.documentation.generate"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_made_anew_and_the_rest_of_its_page_stays(name: str) -> None:
+    text = page("reference/policy-file.md")
+    row = TABLES[name][-1]
+    assert with_tables(text.replace(row, "| another | row |")) == text
+    assert with_tables(f"before\n{text}after\n") == f"before\n{text}after\n"
+
+
+def test_a_page_without_a_place_for_its_table_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no place for the table of facts"):
+        with_tables("# Policy file\n")
 
 
 def test_every_public_name_is_in_the_reference() -> None:

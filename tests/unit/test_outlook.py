@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from weighbridge import Lane
+from weighbridge import Decision, Facts, Lane
 from weighbridge.arguments import ArgumentCodec
 from weighbridge.crossing import call_is_async
+from weighbridge.decision import Origin
 from weighbridge.errors import BrokerNotConfiguredError, DeclarationError
 from weighbridge.outlook import check_tasks, crossing_tasks, lanes_of
-from weighbridge.policy import load_policy
+from weighbridge.policy import FACTS, load_policy
 from weighbridge.task import Registry, TaskSpec
 
 BOTH = frozenset(Lane)
@@ -74,3 +75,25 @@ def test_a_durable_task_whose_annotation_stays_undefined_is_refused_at_start() -
 
     with pytest.raises(DeclarationError, match=r"'charge' is durable, .*NotDefinedAnywhere"):
         check_tasks(registry, load_policy("by-weight"), has_broker=True)
+
+
+class Asked:
+    """A policy that notes which facts are known of a task."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def decide(self, facts: Facts, /) -> Decision:
+        return Decision(Lane.QUEUE, reason="always", rule="always")
+
+    def possible_lanes(self, static: Mapping[str, object]) -> frozenset[Lane]:
+        self.known.update(static)
+        return BOTH
+
+
+def test_of_a_task_the_facts_are_known_that_come_from_its_declaration_and_a_weight_that_is_a_number() -> None:
+    policy = Asked()
+    lanes_of(declared(weight=lambda number=0: number), policy)
+    assert policy.known == {fact.name for fact in FACTS.values() if fact.origin is Origin.DECLARATION}
+    lanes_of(declared(weight=50), policy)
+    assert "weight" in policy.known

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from types import MappingProxyType, NoneType
 from typing import Any, Final, get_args, get_type_hints
 
-from weighbridge.decision import Facts
+from weighbridge.decision import Facts, Origin
 
 
 class Kind(StrEnum):
@@ -23,23 +23,42 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One fact. ``whole``: no fraction. ``can_be_unknown``: a reading that may be ``None``."""
+    """One fact. ``whole``: no fraction. ``can_be_unknown``: a reading that may be ``None``.
+
+    ``default`` is its value where nothing is told of it; ``origin`` and ``meaning`` are what the reference says.
+    """
 
     name: str
     kind: Kind
     whole: bool
     can_be_unknown: bool
+    default: object
+    origin: Origin
+    meaning: str
 
 
 def _walk(table: type[Any], prefix: str = "") -> Iterator[Fact]:
-    for name, hint in get_type_hints(table).items():
+    hints = get_type_hints(table)
+    for field in fields(table):
+        name, hint = field.name, hints[field.name]
         if is_dataclass(hint):
             yield from _walk(hint, f"{prefix}{name}.")  # type: ignore[arg-type]  # a hint is the class itself
         else:
             known = [part for part in get_args(hint) or (hint,) if part is not NoneType]
             kind = Kind.TAGS if hint == Sequence[str] else _KINDS[known[0]]
             can_be_unknown = NoneType in get_args(hint)
-            yield Fact(name=prefix + name, kind=kind, whole=known[0] is int, can_be_unknown=can_be_unknown)
+            if not field.metadata.get("meaning"):
+                # A mistake of ours, found as soon as anything is imported: what policies may ask has to be described.
+                raise TypeError(f"the fact {prefix}{name} has no meaning: declare it as those beside it are")
+            yield Fact(
+                name=prefix + name,
+                kind=kind,
+                whole=known[0] is int,
+                can_be_unknown=can_be_unknown,
+                default=field.default,
+                origin=field.metadata["origin"],
+                meaning=field.metadata["meaning"],
+            )
 
 
 _KINDS: Final[dict[object, Kind]] = {int: Kind.NUMBER, float: Kind.NUMBER, str: Kind.TEXT, bool: Kind.FLAG}
