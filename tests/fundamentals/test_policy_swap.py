@@ -211,7 +211,7 @@ async def test_a_file_that_could_queue_is_refused_where_there_is_no_broker(
 
 async def test_what_is_appointed_by_hand_is_followed_instead(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
-    other.write_text(STAYS)
+    await write(other, STAYS)
     async with Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=0.02) as dispatcher:
         await anyio.to_thread.run_sync(setattr, dispatcher, "policy", other)
         await anyio.sleep(0.1)
