@@ -17,6 +17,8 @@ import weighbridge
 from weighbridge.cli.group import COMMANDS
 from weighbridge.cli.tasks import Row
 from weighbridge.decision import Lane
+from weighbridge.load.broker_sampler import BROKER_INTERVAL_S, BROKER_STALE_S
+from weighbridge.load.loop_sampler import LOOP_INTERVAL_S, LOOP_STALE_S
 from weighbridge.policy import FACTS, shipped_names
 from weighbridge.settings import Settings
 
@@ -72,6 +74,13 @@ def test_every_command_is_in_the_reference() -> None:
 def test_every_fact_is_in_the_reference() -> None:
     text = page("reference/policy-file.md")
     assert [name for name in FACTS if f"`{name}`" not in text] == []
+
+
+def test_the_page_on_policies_says_how_often_each_reading_is_taken_and_when_it_is_stale() -> None:
+    text = page("concepts/policies.md")
+    assert f"| `loop.lag_ms` | every {1_000 * LOOP_INTERVAL_S:g} ms | after {LOOP_STALE_S:g} s:" in text
+    assert BROKER_INTERVAL_S == 1
+    assert f"| `broker.waiting` | one second after the last | after {BROKER_STALE_S:g} s:" in text
 
 
 def test_every_shipped_policy_is_in_the_pages() -> None:
