@@ -56,7 +56,8 @@ class OpenPage:
         texts: defaultdict[str, str] = defaultdict(str)
         for block in self.blocks:
             if block.language in RUNNABLE or block.title is not None:
-                before = texts[self.file_of(block)]
+                # Code is added to what stands above; a policy is shown as a whole, and the last one is the reader's.
+                before = texts[self.file_of(block)] if block.language != "toml" else ""
                 if block.title is None:  # so that a traceback names the page's own line
                     before += "\n" * (block.line - 1 - before.count("\n"))
                 texts[self.file_of(block)] = before + block.code

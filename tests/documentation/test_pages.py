@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -341,6 +341,28 @@ def test_the_page_on_a_policy_shows_what_its_app_answers_and_a_file_that_can_tak
         assert app.dispatcher.policy.name == "ours"
 
 
+def test_durability_first_refuses_in_an_outage_what_could_be_lost_and_serves_the_rest(
+    open_page: OpenOne, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("docs/how-to/policy-durability-first.md")
+    monkeypatch.setenv("WEIGHBRIDGE_BROKER_URL", "redis://127.0.0.1:1/0")  # nobody listens there
+    page.import_all()
+    with TestClient(page.modules["app"].app) as client:
+        assert client.post("/orders/7/invoice").status_code == 503
+        assert client.get("/orders/7").json()["lane"] == "in_process"
+
+
+def test_protect_latency_refuses_no_light_call_in_an_outage_that_is_known(
+    open_page: OpenOne, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("docs/how-to/policy-protect-latency.md")
+    monkeypatch.setenv("WEIGHBRIDGE_BROKER_URL", "redis://127.0.0.1:1/0")  # nobody listens there
+    page.import_all()
+    with TestClient(page.modules["app"].app) as client:
+        until(lambda: client.post("/orders/7").is_success)
+        assert client.post("/orders/7").json()["last"] == "policy protect-latency, otherwise: no rule matches"
+
+
 def answers(client: TestClient, words: list[str], answer: object) -> bool:
     """Whether the app answers so to a command line of curl."""
     path = words[-1].removeprefix("localhost:8000")
@@ -391,6 +413,50 @@ def call_id_of(text: str) -> str:
     found = re.search(r"call_id=(\S+)", text)
     assert found is not None
     return found[1]
+
+
+# -- the tutorial on policies, as a reader does it ----------------------------------------------------------
+
+
+def test_the_tutorial_on_policies_shows_what_a_reader_gets(tmp_path: Path) -> None:
+    """Each block in its place: files are written and added to, commands run, and what they say is what is shown."""
+    said, address, compared = "", "", 0
+    with ExitStack() as stack:
+        for block in blocks_of(ROOT / "docs/tutorial/first-policy.md"):
+            if block.language == "toml":
+                (tmp_path / str(block.title)).write_text(block.code, encoding="utf-8")
+            elif block.language == "python" or block.code.startswith("[[example]]"):
+                with (tmp_path / (block.title or "ours.toml")).open("a", encoding="utf-8") as file:
+                    file.write(f"\n{block.code}")
+            elif block.code.startswith("python "):
+                said = what_is_said_by(block.code.split()[1], tmp_path)
+            elif block.code.startswith("weighbridge dev "):
+                address, _ = stack.enter_context(development(tmp_path))
+            elif block.code.startswith("curl "):
+                [(method, path)] = re.findall(r"^curl -X (\w+) localhost:8000(\S+)$", block.code.strip())
+            elif block.language == "json":
+                # Again, since the service may still be about to reload.
+                until(partial(is_answered, method, address + path, json.loads(block.code)))
+                compared += 1
+            else:
+                assert said.endswith(block.code), f"{block.place}: {said}"
+                compared += 1
+    assert compared == 12
+
+
+def what_is_said_by(program: str, folder: Path) -> str:
+    """What a program prints, and its traceback."""
+    ended = subprocess.run(
+        [sys.executable, program], cwd=folder, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    return ended.stdout + ended.stderr
+
+
+def is_answered(method: str, url: str, answer: object) -> bool:
+    try:
+        return bool(httpx.request(method, url).json() == answer)
+    except httpx.TransportError:
+        return False
 
 
 # -- a development session ----------------------------------------------------------------------------------
