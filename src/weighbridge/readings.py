@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
 from weighbridge.lanes.in_process import InProcessLane
@@ -12,6 +12,10 @@ from weighbridge.load.loop_sampler import LoopSampler
 
 if TYPE_CHECKING:
     from weighbridge.lanes.queue import QueueLane  # loads Dramatiq, which a service without a queue never needs
+
+#: The facts that come from a sample of the broker; ``broker`` stands for all its parts. ``broker.available`` is the
+#: breaker's state, and read live.
+_SAMPLED: Final = frozenset({"broker", "broker.waiting", "broker.age_s"})
 
 
 class LiveReadings:
@@ -34,8 +38,8 @@ class LiveReadings:
         self._broker_sampler: BrokerSampler | None = None
 
     def watch(self, reads: frozenset[str] | None) -> None:
-        """Sample the broker if a policy that reads these facts (``None``: all) looks at it, and only then."""
-        if _any_below(reads, "broker") and self._queue is not None:
+        """Sample the broker if a policy that reads these facts (``None``: all) looks at a sample, and only then."""
+        if self._queue is not None and (reads is None or not reads.isdisjoint(_SAMPLED)):
             if self._broker_sampler is None:
                 self._broker_sampler = BrokerSampler(
                     waiting=self._queue.waiting_in, queues=self._queues, clock=self._clock
@@ -63,7 +67,3 @@ class LiveReadings:
         if self._broker_sampler is None:
             return BrokerReading(available)
         return self._broker_sampler.reading(queue, available=available)
-
-
-def _any_below(reads: frozenset[str] | None, reading: str) -> bool:
-    return reads is None or any(fact.startswith(f"{reading}.") for fact in reads)

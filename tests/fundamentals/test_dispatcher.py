@@ -389,6 +389,26 @@ def test_the_policy_can_be_changed_while_running(broker: MemoryBroker) -> None:
     assert isinstance(dispatcher.policy, AtNight)
 
 
+async def test_a_policy_that_reads_a_group_of_facts_gets_all_its_parts() -> None:
+    class CountedBroker(MemoryBroker):
+        def waiting(self, queue: str) -> int:
+            return 3
+
+    class LooksAtTheBroker:
+        reads = frozenset({"broker"})
+
+        def decide(self, facts: Facts, /) -> Decision:
+            return Decision(Lane.IN_PROCESS, reason=f"{facts.broker.waiting} wait", rule="counted")
+
+    @task
+    def light() -> None: ...
+
+    async with Dispatcher(broker=CountedBroker(), policy=LooksAtTheBroker()) as dispatcher:
+        with anyio.fail_after(10):
+            while dispatcher.explain(light).reason != "3 wait":  # noqa: ASYNC110  # it is read on a thread
+                await anyio.sleep(0.01)
+
+
 async def test_a_policy_that_cannot_be_used_changes_nothing(broker: MemoryBroker) -> None:
     async with Dispatcher(broker=broker) as dispatcher:
         before = dispatcher.policy
