@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from weighbridge.policy.catalogue import file_of, load_policy, shipped_names
+from weighbridge.policy.catalogue import file_of, load_policy
 from weighbridge.policy.example import facts_from
-from weighbridge.policy.expression import Expression
+from weighbridge.policy.expression import Expression, Unknown
 from weighbridge.policy.fact import FACTS
 from weighbridge.policy.file import parse_policy, read_policy
 from weighbridge.policy.protocol import (
@@ -18,6 +18,7 @@ from weighbridge.policy.protocol import (
     source_of,
 )
 from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy
+from weighbridge.policy.shipped import shipped_names
 from weighbridge.policy.table import PolicyTable
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PolicyTable",
     "Rule",
     "RulePolicy",
+    "Unknown",
     "ask",
     "content_hash",
     "default_lane_of",

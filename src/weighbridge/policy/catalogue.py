@@ -6,8 +6,6 @@ import difflib
 import importlib
 import inspect
 import os
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,10 +15,10 @@ from weighbridge.policy.file import parse_policy, read_policy
 from weighbridge.policy.protocol import Policy, ask, default_lane_of, possible_lanes_of, reads_of, revision_of
 from weighbridge.policy.rule import RulePolicy
 from weighbridge.policy.scanner import cut
+from weighbridge.policy.shipped import SUFFIX, shipped_names, shipped_source, shipped_text
 
-_SUFFIX: Final = ".toml"
 _FORMS: Final = "a shipped name, a path to a .toml file"
-#: Calls about which a policy of somebody's own is asked before it is trusted: readings unknown, and known.
+#: Calls about which a policy of somebody's own is asked before it is trusted: readings unknown, known, and stale.
 _TRIALS: Final = (
     Facts(name="trial"),
     Facts(name="trial", weight=1_000.0, is_async=True),
@@ -29,9 +27,11 @@ _TRIALS: Final = (
         weight=1_000.0,
         payload_bytes=100,
         in_process=InProcessReading(threads_free=8),
-        loop=LoopReading(lag_ms=0.0),
+        loop=LoopReading(lag_ms=0.0, age_s=0.0),
         broker=BrokerReading(available=True, waiting=0, age_s=0.0),
     ),
+    # Readings that are too old: only their age is known.
+    Facts(name="trial", loop=LoopReading(age_s=60.0), broker=BrokerReading(available=False, age_s=60.0)),
 )
 
 
@@ -40,7 +40,7 @@ def load_policy(reference: str | os.PathLike[str] | Policy) -> Policy:
 
     A string is a path if it ends in ``.toml`` or contains a ``/``; it names an object (a policy, or a class or
     function that makes one without arguments) if it has the form ``module:object``; else it is a shipped name.
-    A policy that is not from a file is asked about three made-up calls, so that one that fails, or answers
+    A policy that is not from a file is asked about four made-up calls, so that one that fails, or answers
     with something else than a decision, is refused here and not in somebody's request.
 
     :raises PolicyNotFoundError: if nothing stands behind the reference.
@@ -60,40 +60,16 @@ def file_of(reference: object) -> Path | None:
     """The file that ``reference`` means; ``None`` if it means a shipped policy or an object."""
     if isinstance(reference, os.PathLike):
         return Path(reference)
-    if isinstance(reference, str) and (reference.endswith(_SUFFIX) or "/" in reference or os.sep in reference):
+    if isinstance(reference, str) and (reference.endswith(SUFFIX) or "/" in reference or os.sep in reference):
         return Path(reference)
     return None
-
-
-def shipped_names() -> tuple[str, ...]:
-    """The names of the policies that come with the package, in alphabetical order."""
-    return tuple(sorted(file.name.removesuffix(_SUFFIX) for file in _folder().iterdir() if _is_policy(file)))
-
-
-def _is_policy(file: Traversable) -> bool:
-    return file.name.endswith(_SUFFIX)
-
-
-def _folder() -> Traversable:
-    """The shipped files: the package's data in a wheel; in a checkout the folder that wheels take them from."""
-    packaged = files("weighbridge") / "shipped" / "policies"
-    if packaged.is_dir():
-        return packaged
-    source = Path(__file__).resolve().parents[2]
-    checkout = source.parent / "policies"
-    if source.name == "src" and checkout.is_dir():
-        return checkout
-    raise PolicyNotFoundError(
-        source="(shipped)", problem="the package was installed without its policies", remedy="install it anew"
-    )
 
 
 def _shipped(name: str) -> RulePolicy:
     names = shipped_names()
     if name not in names:
         raise _no_such_name(name, names)
-    text = (_folder() / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
-    return parse_policy(text, name=name, source=f"{name} (shipped)")
+    return parse_policy(shipped_text(name), name=name, source=shipped_source(name))
 
 
 def _no_such_name(name: str, names: tuple[str, ...]) -> PolicyNotFoundError:
@@ -101,8 +77,8 @@ def _no_such_name(name: str, names: tuple[str, ...]) -> PolicyNotFoundError:
     near = difflib.get_close_matches(name.strip().lower(), names, n=1)
     if near:
         remedy = f"did you mean {near[0]}? ({shipped})"
-    elif Path(f"{name}{_SUFFIX}").is_file():
-        remedy = f"for the file here write {name}{_SUFFIX} ({shipped})"
+    elif Path(f"{name}{SUFFIX}").is_file():
+        remedy = f"for the file here write {name}{SUFFIX} ({shipped})"
     elif "." in name:
         remedy = f"for an object write {':'.join(name.rsplit('.', 1))} ({shipped})"
     else:

@@ -12,10 +12,14 @@ from pydantic_core import ErrorDetails
 
 from weighbridge.decision import Lane
 from weighbridge.errors import PolicyError
+from weighbridge.policy.expression import Unknown
+from weighbridge.policy.places import Span
 from weighbridge.policy.scanner import cut
 from weighbridge.policy.table import ExampleTable, OtherwiseTable, PolicyTable, RuleTable
+from weighbridge.policy.text import PolicyText
 
 _BOTH_LANES: Final = " or ".join(f'"{lane}"' for lane in Lane)
+_BOTH_UNKNOWNS: Final = " or ".join(f'"{unknown}"' for unknown in Unknown)
 #: What to write for a key that is missing, or is there in another form.
 _WRITE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -26,6 +30,8 @@ _WRITE: Final[Mapping[str, str]] = MappingProxyType(
         "name": 'write name = "…": decisions and errors call the rule by it',
         "when": 'write when = "…", as in when = "weight >= 50"',
         "lane": f"write lane = {_BOTH_LANES}",
+        "unknown": f"write unknown = {_BOTH_UNKNOWNS}",
+        "extends": 'write extends = "…", as in extends = "by-weight", or leave it out',
         "reason": 'write reason = "…", or leave it out',
         "description": 'write description = "…", or leave it out',
         "facts": "write facts = { … }, as in facts = { weight = 80 }",
@@ -54,11 +60,17 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 
 
-def fault_of(error: ValidationError, *, table: Mapping[str, Any], source: str) -> PolicyError:
+def fault_of(error: ValidationError, *, table: Mapping[str, Any], text: PolicyText) -> PolicyError:
     """The first fault that pydantic found; a misspelt key comes before what is missing because of it."""
     fault = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     problem, remedy = _words(fault)
-    return PolicyError(source=source, where=_place(fault["loc"], table), problem=problem, remedy=remedy)
+    return text.error(_span(fault, text), where=_place(fault["loc"], table), problem=problem, remedy=remedy)
+
+
+def otherwise_missing(text: PolicyText) -> PolicyError:
+    """The error for a file that says nothing of the calls that no rule matches."""
+    remedy = _WRITE["otherwise"]
+    return text.error(text.places.last(), where="[otherwise]", problem="it is missing", remedy=remedy)
 
 
 def rule_place(number: int, name: object) -> str:
@@ -76,6 +88,17 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return repr(cut(value))
     return cut(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _span(fault: ErrorDetails, text: PolicyText) -> Span:
+    """What is to be marked: a key that is wrong, a value that is, or the table in which a key is missing."""
+    match fault["type"]:
+        case "extra_forbidden":
+            return text.places.key(fault["loc"])
+        case "missing":
+            return text.places.key(fault["loc"][:-1])
+        case _:
+            return text.places.value(fault["loc"])
 
 
 def _place(loc: tuple[int | str, ...], table: Mapping[str, Any]) -> str:
@@ -96,6 +119,8 @@ def _words(fault: ErrorDetails) -> tuple[str, str]:
     value = fault["input"]
     if fault["type"] == "extra_forbidden":
         return "there is no such key", _instead(fault["loc"])
+    if fault["type"] == "enum" and fault["loc"][-1] == "unknown":
+        return f"it is {shown(value)}", _WRITE["unknown"]
     if fault["type"] == "enum":
         near = difflib.get_close_matches(str(value), list(Lane), n=1)
         return f"there is no lane {shown(value)}", f'did you mean "{near[0]}"?' if near else _WRITE["lane"]

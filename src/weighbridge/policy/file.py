@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-import tomllib
+import pathlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
+from weighbridge.decision import Lane
 from weighbridge.errors import ExpressionError, PolicyError, PolicyNotFoundError
 from weighbridge.excerpt import marked
 from weighbridge.policy.example import facts_from
 from weighbridge.policy.expression import Expression
-from weighbridge.policy.fault import fault_of, rule_place
+from weighbridge.policy.fact import FACTS, GROUPS
+from weighbridge.policy.fault import fault_of, otherwise_missing, rule_place, shown
+from weighbridge.policy.places import Path, Places, Span
 from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy, last_word
+from weighbridge.policy.shipped import SUFFIX, shipped_names, shipped_source, shipped_text
 from weighbridge.policy.table import ExampleTable, PolicyTable, RuleTable
+from weighbridge.policy.text import PolicyText
 
 #: The largest file that is read, in bytes.
 MAX_BYTES: Final = 262_144
 #: How much of a path an error message repeats, in characters, from its end.
 LONGEST_PATH: Final = 200
-
-#: How tomllib writes a key: as the tuple of its parts.
-_KEY: Final = re.compile(r"\((?:'[^']*'(?:, )?,?)+\)")
-_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-#: What tomllib says, and what to do about it.
-_SYNTAX: Final = (
-    ("Invalid value", 'put text in quotes, as in lane = "queue"'),
-    ("after a statement", "one line holds one key; inside \"…\" write texts as '…'"),
-    ("Expected '='", 'a key is followed by =, as in lane = "queue"'),
-    ("Cannot overwrite", "a key can stand only once in a table, and every rule starts with [[rule]]"),
-    ("Cannot declare", "a table can stand only once; every rule starts with [[rule]], in two brackets"),
-    ("string", "close it with the same quote on the same line"),
-    ("Illegal character", "close texts with the same quote on the same line"),
-    ("Expected ']", "a line in brackets is [otherwise], [[rule]] or [[example]]"),
-    ("inline table", "a table in { … } stands on one line, with commas between its keys"),
-)
-_SMALLEST: Final = 'the smallest policy is schema = 1, [otherwise], lane = "in_process", each on its own line'
 
 
 def read_policy(path: str | os.PathLike[str]) -> RulePolicy:
@@ -49,7 +35,7 @@ def read_policy(path: str | os.PathLike[str]) -> RulePolicy:
     :raises PolicyNotFoundError: if there is no such file.
     :raises PolicyError: if it cannot be read, or :func:`parse_policy` refuses what is in it.
     """
-    file = Path(path)
+    file = pathlib.Path(path)
     source = _shown_path(file)
     try:
         if not file.exists():
@@ -77,131 +63,146 @@ def read_policy(path: str | os.PathLike[str]) -> RulePolicy:
 def parse_policy(text: str, *, name: str, source: str) -> RulePolicy:
     """The policy that a file's text writes. ``name`` stands in its reasons, ``source`` in its errors.
 
-    :raises PolicyError: with the place, for text that is not TOML, an unknown or missing key, a wrong value,
+    :raises PolicyError: with the line, for text that is not TOML, an unknown or missing key, a wrong value,
         a rule that is no statement about facts, two rules of one name, an example that comes out otherwise.
     """
-    table = _toml(text, source)
+    content = PolicyText(text, source=source)
+    table = content.table()
     try:
         checked = PolicyTable.model_validate(table)
     except ValidationError as error:
-        raise fault_of(error, table=table, source=source) from None
-    rules = tuple(
-        _rule(rule, policy=name, source=source, place=rule_place(number, rule.name))
-        for number, rule in enumerate(checked.rule, 1)
-    )
-    _refuse_shared_names(rules, source)
+        raise fault_of(error, table=table, text=content) from None
+    base = None if checked.extends is None else _base(checked.extends, content)
+    if checked.otherwise is None and base is None:
+        raise otherwise_missing(content)
+    revision = content.revision("" if base is None else base.revision)
+    rules = [
+        _rule(rule, number, policy=name, revision=revision, text=content) for number, rule in enumerate(checked.rule)
+    ]
+    _refuse_shared_names(rules, base, content)
+    lane, reason, origin = _last_word(checked, base)
     policy = RulePolicy(
         name=name,
         source=source,
         description=checked.description,
-        rules=rules,
-        otherwise=last_word(policy=name, lane=checked.otherwise.lane, reason=checked.otherwise.reason),
-        examples=tuple(
-            _example(example, source=source, place=f"example {number}")
-            for number, example in enumerate(checked.example, 1)
-        ),
+        rules=(*rules, *_taken(base, policy=name, revision=revision)),
+        otherwise=last_word(policy=name, lane=lane, reason=reason, origin=origin, revision=revision),
+        otherwise_reason=reason,
+        otherwise_origin=origin,
+        examples=tuple(_example(example, number, content) for number, example in enumerate(checked.example)),
+        extends=checked.extends or "",
+        revision=revision,
     )
-    _try_examples(policy, checked.example)
+    _try_examples(policy, checked.example, content)
     return policy
 
 
-def _example(example: ExampleTable, *, source: str, place: str) -> Example:
-    return Example(facts=facts_from(example.facts, source=source, where=f"{place}, facts"), lane=example.lane)
+# -- the policy that a file extends -------------------------------------------------------------------------
 
 
-def _decoded(content: bytes, source: str) -> str:
-    try:
-        return content.decode("utf-8-sig")  # editors on Windows put a mark in front
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise PolicyError(
-            source=source,
-            where=f"line {line}",
-            problem=f"it is not UTF-8 (the byte 0x{content[error.start]:02x})",
-            remedy="save it as UTF-8",
-        ) from None
-
-
-def _toml(text: str, source: str) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _syntax_error(text, str(error), source) from None
-    except RecursionError:
-        problem, remedy = "brackets are nested too deep", "a policy needs no more than two"
-        raise PolicyError(source=source, problem=problem, remedy=remedy) from None
-    except ValueError:  # the other thing that tomllib leaves to int()
-        problem, remedy = "a number has thousands of digits", "write a shorter one"
-        raise PolicyError(source=source, problem=problem, remedy=remedy) from None
-    if not table:
-        raise PolicyError(source=source, problem="it is empty", remedy=_SMALLEST)
-    return table
-
-
-def _syntax_error(text: str, message: str, source: str) -> PolicyError:
-    text = text.replace("\r\n", "\n")  # as tomllib counts
-    place = _PLACE.search(message)
-    problem = _KEY.sub(lambda key: ".".join(re.findall(r"'([^']*)'", key[0])), _PLACE.sub("", message))
-    if place is not None and place[1]:
-        line, column = int(place[1]), int(place[2])
-        offset = sum(len(each) + 1 for each in text.split("\n")[: line - 1]) + column - 1
+def _base(name: str, text: PolicyText) -> RulePolicy:
+    names = shipped_names()
+    if name in names:
+        return parse_policy(shipped_text(name), name=name, source=shipped_source(name))
+    shipped = f"shipped are {', '.join(names)}"
+    near = difflib.get_close_matches(name.strip().lower().removesuffix(SUFFIX), names, n=1)
+    if "/" in name or "\\" in name or (name.endswith(SUFFIX) and not near):
+        problem, remedy = f"{shown(name)} is a path", f"only a shipped policy can be extended, by its name; {shipped}"
     else:
-        offset = len(text.rstrip())
-        line, column = text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
-    return PolicyError(
-        source=source,
-        where=f"line {line}, column {column}",
-        problem=f"it is not TOML: {problem[:1].lower()}{problem[1:]}",
-        excerpt=marked(text, offset=offset),
-        remedy=next((remedy for part, remedy in _SYNTAX if part in problem), "see https://toml.io"),
-    )
+        problem = f"there is no shipped policy {shown(name)}"
+        remedy = f"did you mean {near[0]}? ({shipped})" if near else f"write the name of one; {shipped}"
+    raise text.error(text.places.value(("extends",)), where="extends", problem=problem, remedy=remedy)
 
 
-def _rule(rule: RuleTable, *, policy: str, source: str, place: str) -> Rule:
+def _taken(base: RulePolicy | None, *, policy: str, revision: str) -> list[Rule]:
+    if base is None:
+        return []
+    return [rule.taken(policy=policy, origin=base.name, revision=revision) for rule in base.rules]
+
+
+def _last_word(checked: PolicyTable, base: RulePolicy | None) -> tuple[Lane, str, str]:
+    """The lane, the reason and the origin of what stands in ``[otherwise]``: the file's, or else its base's."""
+    if checked.otherwise is not None:
+        return checked.otherwise.lane, checked.otherwise.reason, ""
+    assert base is not None
+    return base.otherwise.lane, base.otherwise_reason, base.otherwise_origin or base.name
+
+
+# -- rules --------------------------------------------------------------------------------------------------
+
+
+def _rule(rule: RuleTable, number: int, *, policy: str, revision: str, text: PolicyText) -> Rule:
+    path, place = ("rule", number), rule_place(number + 1, rule.name)
     if rule.name != rule.name.strip() or not rule.name.isprintable():
-        raise PolicyError(
-            source=source,
-            where=f"{place}, name",
-            problem=f"it is {rule.name!r}",
-            remedy="write printable characters on one line, without blanks at its ends",
-        )
+        problem = f"it is {rule.name!r}"
+        remedy = "write printable characters on one line, without blanks at its ends"
+        raise text.error(text.places.value((*path, "name")), where=f"{place}, name", problem=problem, remedy=remedy)
     if rule.name == OTHERWISE:
         problem, remedy = "the name means [otherwise]", "give the rule another"
-        raise PolicyError(source=source, where=f"{place}, name", problem=problem, remedy=remedy)
+        raise text.error(text.places.value((*path, "name")), where=f"{place}, name", problem=problem, remedy=remedy)
     try:
-        when = Expression.parse(rule.when)
+        when = Expression.parse(rule.when, unknown=rule.unknown)
     except ExpressionError as error:
-        raise PolicyError(
-            source=source,
-            where=f"{place}, when",
-            problem=error.problem,
-            excerpt=error.excerpt,
-            remedy=error.remedy,
-        ) from error
-    return Rule.of(policy=policy, name=rule.name, when=when, lane=rule.lane, reason=rule.reason)
+        raise _no_statement(error, (*path, "when"), f"{place}, when", text) from error
+    if "unknown" in rule.model_fields_set and not when.can_be_unknown:
+        problem, span = "no fact in its when can be unknown", text.places.key((*path, "unknown"))
+        raise text.error(span, where=f"{place}, unknown", problem=problem, remedy="leave it out")
+    return Rule.of(policy=policy, name=rule.name, when=when, lane=rule.lane, reason=rule.reason, revision=revision)
 
 
-def _refuse_shared_names(rules: Sequence[Rule], source: str) -> None:
-    numbers: dict[str, int] = {}
-    for number, rule in enumerate(rules, 1):
-        first = numbers.setdefault(rule.name, number)
-        if first != number:
-            raise PolicyError(
-                source=source,
-                where=f"rule {number}, name",
-                problem=f"rule {first} has the name {rule.name!r} too",
+def _no_statement(error: ExpressionError, path: Path, where: str, text: PolicyText) -> PolicyError:
+    """The error for a ``when``: at its place in the file, or, if escapes hide that, in the expression itself."""
+    span, excerpt = text.places.inside(path, error.offset, error.length), ""
+    if not error.expression.strip():
+        span = text.places.value(path)
+    elif span is None:
+        span, excerpt = text.places.key(path), error.excerpt
+    return text.error(span, where=where, problem=error.problem, remedy=error.remedy, excerpt=excerpt)
+
+
+def _refuse_shared_names(rules: Sequence[Rule], base: RulePolicy | None, text: PolicyText) -> None:
+    taken = {} if base is None else {rule.name: f"{base.name} has a rule {rule.name!r} too" for rule in base.rules}
+    for number, rule in enumerate(rules):
+        if rule.name in taken:
+            raise text.error(
+                text.places.value(("rule", number, "name")),
+                where=f"rule {number + 1}, name",
+                problem=taken[rule.name],
                 remedy="give each rule its own, since decisions call it by its name",
             )
+        taken[rule.name] = f"rule {number + 1} has the name {rule.name!r} too"
 
 
-def _try_examples(policy: RulePolicy, tables: Sequence[ExampleTable]) -> None:
-    for number, (example, table) in enumerate(zip(policy.examples, tables, strict=True), 1):
+# -- examples -----------------------------------------------------------------------------------------------
+
+
+def _example(example: ExampleTable, number: int, text: PolicyText) -> Example:
+    where = f"example {number + 1}, facts"
+    try:
+        facts = facts_from(example.facts, source=text.source, where=where)
+    except PolicyError as error:
+        name = error.where.removeprefix(f"{where}, ")
+        span = _fact_span(("example", number, "facts"), name, text.places)
+        raise text.error(span, where=error.where, problem=error.problem, remedy=error.remedy) from None
+    return Example(facts=facts, lane=example.lane)
+
+
+def _fact_span(facts: Path, name: str, places: Places) -> Span:
+    """A fact that does not exist, or the value of one that does. Its name may be one key, or several with dots."""
+    group, _, part = name.partition(".")
+    paths: tuple[Path, ...] = ((*facts, name), (*facts, group, part))
+    path = next((path for path in paths if path in places.keys), facts)
+    return places.value(path) if name in FACTS or name in GROUPS else places.key(path)
+
+
+def _try_examples(policy: RulePolicy, tables: Sequence[ExampleTable], text: PolicyText) -> None:
+    for number, (example, table) in enumerate(zip(policy.examples, tables, strict=True)):
         decision = policy.decide(example.facts)
         if decision.lane is not example.lane:
             by = "[otherwise]" if decision.rule == OTHERWISE else f"rule {decision.rule!r}"
-            raise PolicyError(
-                source=policy.source,
-                where=f"example {number}",
+            raise text.error(
+                text.places.key(("example", number)),
+                where=f"example {number + 1}",
                 problem=f"expected {example.lane}, got {decision.lane} by {by}, for {_written(table.facts)}",
                 remedy="correct the example, or the rules",
             )
@@ -220,12 +221,30 @@ def _literal(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def _shown_path(file: Path) -> str:
+# -- reading ------------------------------------------------------------------------------------------------
+
+
+def _decoded(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8-sig")  # editors on Windows put a mark in front
+    except UnicodeDecodeError as error:
+        before = len(content[: error.start].decode("utf-8"))
+        line = content.count(b"\n", 0, error.start) + 1
+        raise PolicyError(
+            source=source,
+            where=f"line {line}",
+            problem=f"it is not UTF-8 (the byte 0x{content[error.start]:02x})",
+            excerpt=marked(content.decode("utf-8", "replace"), offset=before),
+            remedy="save it as UTF-8",
+        ) from None
+
+
+def _shown_path(file: pathlib.Path) -> str:
     shown = "".join(char if char.isprintable() else "\ufffd" for char in str(file))
     return shown if len(shown) <= LONGEST_PATH else f"…{shown[-LONGEST_PATH:]}"
 
 
-def _not_found(file: Path, source: str) -> PolicyNotFoundError:
+def _not_found(file: pathlib.Path, source: str) -> PolicyNotFoundError:
     folder = file.absolute().parent
     if not folder.is_dir():
         remedy = f"there is no folder {folder} either"

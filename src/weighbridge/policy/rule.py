@@ -15,17 +15,46 @@ OTHERWISE: Final = "otherwise"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One line of a policy. ``decision`` is made beforehand, so that deciding makes nothing."""
+    """One line of a policy. ``decision`` is made beforehand, so that deciding makes nothing.
+
+    ``reason`` is what the file tells in the place of the expression, or empty. ``origin`` is the name of the
+    shipped policy that the rule comes from, or empty for a rule of the file itself.
+    """
 
     name: str
     when: Expression
     decision: Decision
+    reason: str = ""
+    origin: str = ""
 
     @classmethod
-    def of(cls, *, policy: str, name: str, when: Expression, lane: Lane, reason: str = "") -> Rule:
-        """A rule of the policy of this name. ``reason`` is told in the place of the expression."""
-        told = f"policy {policy}, rule {name!r}: {reason or when.text}"
-        return cls(name=name, when=when, decision=Decision(lane=lane, reason=told, rule=name))
+    def of(
+        cls,
+        *,
+        policy: str,
+        name: str,
+        when: Expression,
+        lane: Lane,
+        reason: str = "",
+        origin: str = "",
+        revision: str = "",
+    ) -> Rule:
+        """A rule of the policy of this name and revision. ``reason`` is told in the place of the expression."""
+        told = f"policy {policy}, rule {name!r}{_of(origin)}: {reason or when.text}"
+        decision = Decision(lane=lane, reason=told, rule=name, revision=revision)
+        return cls(name=name, when=when, decision=decision, reason=reason, origin=origin)
+
+    def taken(self, *, policy: str, origin: str, revision: str) -> Rule:
+        """The rule as one of another policy, which has taken it from the policy ``origin``."""
+        return Rule.of(
+            policy=policy,
+            name=self.name,
+            when=self.when,
+            lane=self.lane,
+            reason=self.reason,
+            origin=self.origin or origin,
+            revision=revision,
+        )
 
     @property
     def lane(self) -> Lane:
@@ -33,10 +62,14 @@ class Rule:
         return self.decision.lane
 
 
-def last_word(*, policy: str, lane: Lane, reason: str = "") -> Decision:
-    """The decision of a policy whose rules all do not match."""
-    told = f"policy {policy}, {OTHERWISE}: {reason or 'no rule matches'}"
-    return Decision(lane=lane, reason=told, rule=OTHERWISE)
+def last_word(*, policy: str, lane: Lane, reason: str = "", origin: str = "", revision: str = "") -> Decision:
+    """The decision of a policy whose rules all do not match; the arguments are those of :meth:`Rule.of`."""
+    told = f"policy {policy}, {OTHERWISE}{_of(origin)}: {reason or 'no rule matches'}"
+    return Decision(lane=lane, reason=told, rule=OTHERWISE, revision=revision)
+
+
+def _of(origin: str) -> str:
+    return f" of {origin}" if origin else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +84,11 @@ class Example:
 class RulePolicy:
     """A policy read from a file. ``source`` is the path as it was given, or says that the policy is shipped.
 
+    ``revision`` says which content was read: twelve hexadecimal digits of a hash of the file's text, and of
+    the base's revision if the file ``extends`` a shipped policy, whose rules then stand behind its own.
+    ``otherwise_reason`` and ``otherwise_origin`` are to ``otherwise`` what a rule's ``reason`` and ``origin``
+    are to its decision.
+
     Pure, total and stateless: an instance may decide on any number of threads.
     """
 
@@ -59,7 +97,11 @@ class RulePolicy:
     description: str = ""
     rules: tuple[Rule, ...] = ()
     otherwise: Decision
+    otherwise_reason: str = ""
+    otherwise_origin: str = ""
     examples: tuple[Example, ...] = ()
+    extends: str = ""
+    revision: str = ""
 
     @property
     def reads(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from weighbridge.decision import Lane
+from weighbridge.policy.expression import Unknown
 
 #: The longest name of a rule and the longest reason, in characters: both go into logs and answers.
 MAX_NAME: int = 100
@@ -34,6 +35,11 @@ class RuleTable(Table):
     when: str = Field(description="A statement about facts, as in `weight >= 50 and not is_async`.")
     lane: _LaneKey
     reason: _ReasonKey = ""
+    unknown: Annotated[Unknown, Field(strict=False)] = Field(
+        default=Unknown.NO_MATCH,
+        description="What holds when a reading is unknown and the statement therefore neither true nor false: "
+        '`"no match"`, or `"match"`.',
+    )
 
 
 class OtherwiseTable(Table):
@@ -58,8 +64,14 @@ class PolicyTable(Table):
 
     schema_number: Literal[1] = Field(alias="schema", description="The version of this format: 1.")
     description: str = Field(default="", description="What the policy is for, in a sentence.")
+    extends: str | None = Field(
+        default=None, description="A shipped policy, whose rules are tried after those of the file."
+    )
     rule: list[RuleTable] = Field(default=[], description="The rules, in the order in which they are tried.")
-    otherwise: OtherwiseTable = Field(description="The last word, for the calls that no rule matches.")
+    otherwise: OtherwiseTable | None = Field(
+        default=None,
+        description="The last word, for the calls that no rule matches; needed unless the file `extends` another.",
+    )
     example: list[ExampleTable] = Field(default=[], description="What the policy says about itself.")
 
     @field_validator("schema_number", mode="before")

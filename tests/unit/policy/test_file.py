@@ -56,8 +56,12 @@ def test_the_first_rule_that_matches_decides() -> None:
 
 
 def test_a_call_that_no_rule_matches_takes_the_last_word() -> None:
-    assert policy(BY_NIGHT).decide(Facts(weight=49.0)) == Decision(
-        lane=Lane.IN_PROCESS, reason="policy by-night, otherwise: no rule matches", rule="otherwise"
+    read = policy(BY_NIGHT)
+    assert read.decide(Facts(weight=49.0)) == Decision(
+        lane=Lane.IN_PROCESS,
+        reason="policy by-night, otherwise: no rule matches",
+        rule="otherwise",
+        revision=read.revision,
     )
 
 

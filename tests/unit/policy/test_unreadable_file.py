@@ -65,7 +65,9 @@ def test_a_file_that_is_not_utf_8_is_refused_with_the_line(tmp_path: Path) -> No
     path.write_bytes(SCHEMA.encode() + b"# caf\xe9\n")
     with pytest.raises(PolicyError) as caught:
         read_policy(path)
-    assert str(caught.value) == f"policy {path}, line 2: it is not UTF-8 (the byte 0xe9); save it as UTF-8"
+    assert str(caught.value) == (
+        f"policy {path}, line 2: it is not UTF-8 (the byte 0xe9)\n    # caf\ufffd\n         ^\nsave it as UTF-8"
+    )
 
 
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:

@@ -23,84 +23,174 @@ def example(facts: str = "{ weight = 80 }", lane: str = "'queue'") -> str:
 MISTAKES = {
     "an example without facts": (
         SCHEMA + OTHERWISE + example(facts=""),
-        f", example 1, facts: it is missing; {FACTS}",
+        (
+            ", line 4, example 1, facts: it is missing\n"
+            "    [[example]]\n"
+            "    ^^^^^^^^^^^\n"
+            "write facts = { … }, as in facts = { weight = 80 }"
+        ),
     ),
     "an example without a lane": (
         SCHEMA + OTHERWISE + example(lane=""),
-        f", example 1, lane: it is missing; write {LANES}",
+        (
+            ", line 4, example 1, lane: it is missing\n"
+            "    [[example]]\n"
+            "    ^^^^^^^^^^^\n"
+            'write lane = "in_process" or "queue"'
+        ),
     ),
     "facts that are a number": (
         SCHEMA + OTHERWISE + example("5"),
-        f", example 1, facts: it is 5, and has to be a table; {FACTS}",
+        (
+            ", line 5, example 1, facts: it is 5, and has to be a table\n"
+            "    facts = 5\n"
+            "            ^\n"
+            "write facts = { … }, as in facts = { weight = 80 }"
+        ),
     ),
     "a misspelt fact in an example": (
         SCHEMA + OTHERWISE + example("{ wieght = 5 }"),
-        ", example 1, facts, wieght: there is no such fact; did you mean weight?",
+        (
+            ", line 5, example 1, facts, wieght: there is no such fact\n"
+            "    facts = { wieght = 5 }\n"
+            "              ^^^^^^\n"
+            "did you mean weight?"
+        ),
     ),
     "a misspelt reading in an example": (
         SCHEMA + OTHERWISE + example("{ in_process = { waitng = 5 } }"),
-        ", example 1, facts, in_process.waitng: there is no such fact; did you mean in_process.waiting?",
+        (
+            ", line 5, example 1, facts, in_process.waitng: there is no such fact\n"
+            "    facts = { in_process = { waitng = 5 } }\n"
+            "                             ^^^^^^\n"
+            "did you mean in_process.waiting?"
+        ),
     ),
     "a reading without its group": (
         SCHEMA + OTHERWISE + example("{ lag_ms = 5 }"),
-        ", example 1, facts, lag_ms: there is no such fact; did you mean loop.lag_ms?",
+        (
+            ", line 5, example 1, facts, lag_ms: there is no such fact\n"
+            "    facts = { lag_ms = 5 }\n"
+            "              ^^^^^^\n"
+            "did you mean loop.lag_ms?"
+        ),
     ),
     "a group that is a number": (
         SCHEMA + OTHERWISE + example("{ in_process = 5 }"),
-        ", example 1, facts, in_process: it is 5, and has parts; write in_process = { running = … }",
+        (
+            ", line 5, example 1, facts, in_process: it is 5, and has parts\n"
+            "    facts = { in_process = 5 }\n"
+            "                           ^\n"
+            "write in_process = { running = … }"
+        ),
     ),
     "a weight in quotes": (
         SCHEMA + OTHERWISE + example("{ weight = '5' }"),
-        ", example 1, facts, weight: it is '5'; give a number ≥ 0",
+        (
+            ", line 5, example 1, facts, weight: it is '5'\n"
+            "    facts = { weight = '5' }\n"
+            "                       ^^^\n"
+            "give a number ≥ 0"
+        ),
     ),
     "a weight that is true": (
         SCHEMA + OTHERWISE + example("{ weight = true }"),
-        ", example 1, facts, weight: it is true; give a number ≥ 0",
+        (
+            ", line 5, example 1, facts, weight: it is true\n"
+            "    facts = { weight = true }\n"
+            "                       ^^^^\n"
+            "give a number ≥ 0"
+        ),
     ),
     "a weight that is no number": (
         SCHEMA + OTHERWISE + example("{ weight = nan }"),
-        ", example 1, facts, weight: it is nan; give a number ≥ 0",
+        (
+            ", line 5, example 1, facts, weight: it is nan\n"
+            "    facts = { weight = nan }\n"
+            "                       ^^^\n"
+            "give a number ≥ 0"
+        ),
     ),
     "a negative weight": (
         SCHEMA + OTHERWISE + example("{ weight = -1 }"),
-        ", example 1, facts, weight: it is -1; give a number ≥ 0",
+        (
+            ", line 5, example 1, facts, weight: it is -1\n"
+            "    facts = { weight = -1 }\n"
+            "                       ^^\n"
+            "give a number ≥ 0"
+        ),
     ),
     "a weight that is a table": (
         SCHEMA + OTHERWISE + example("{ weight = { ms = 1 } }"),
-        ", example 1, facts, weight: it is a table; give a number ≥ 0",
+        (
+            ", line 5, example 1, facts, weight: it is a table\n"
+            "    facts = { weight = { ms = 1 } }\n"
+            "                       ^^^^^^^^^^\n"
+            "give a number ≥ 0"
+        ),
     ),
     "a count with a fraction": (
         SCHEMA + OTHERWISE + example("{ in_process = { waiting = 1.5 } }"),
-        ", example 1, facts, in_process.waiting: it is 1.5; give a whole number ≥ 0",
+        (
+            ", line 5, example 1, facts, in_process.waiting: it is 1.5\n"
+            "    facts = { in_process = { waiting = 1.5 } }\n"
+            "                                       ^^^\n"
+            "give a whole number ≥ 0"
+        ),
     ),
     "a priority with a fraction": (
         SCHEMA + OTHERWISE + example("{ priority = 1.5 }"),
-        ", example 1, facts, priority: it is 1.5; give a whole number",
+        (
+            ", line 5, example 1, facts, priority: it is 1.5\n"
+            "    facts = { priority = 1.5 }\n"
+            "                         ^^^\n"
+            "give a whole number"
+        ),
     ),
     "a flag that is a number": (
         SCHEMA + OTHERWISE + example("{ is_async = 1 }"),
-        ", example 1, facts, is_async: it is 1; give true or false",
+        (
+            ", line 5, example 1, facts, is_async: it is 1\n"
+            "    facts = { is_async = 1 }\n"
+            "                         ^\n"
+            "give true or false"
+        ),
     ),
     "a queue that is a number": (
         SCHEMA + OTHERWISE + example("{ queue = 1 }"),
-        ", example 1, facts, queue: it is 1; give text in quotes",
+        (
+            ", line 5, example 1, facts, queue: it is 1\n"
+            "    facts = { queue = 1 }\n"
+            "                      ^\n"
+            "give text in quotes"
+        ),
     ),
     "tags that are one text": (
         SCHEMA + OTHERWISE + example("{ tags = 'a' }"),
-        ", example 1, facts, tags: it is 'a'; give a list of texts, as in [\"billing\"]",
+        (
+            ", line 5, example 1, facts, tags: it is 'a'\n"
+            "    facts = { tags = 'a' }\n"
+            "                     ^^^\n"
+            'give a list of texts, as in ["billing"]'
+        ),
     ),
     "an example that a rule decides otherwise": (
         SCHEMA + RULE + OTHERWISE + example() + example("{ weight = 50.0, is_async = true }", "'in_process'"),
         (
-            ", example 2: expected in_process, got queue by rule 'heavy', "
-            "for { weight = 50.0, is_async = true }; correct the example, or the rules"
+            ", line 11, example 2: expected in_process, got queue by rule 'heavy', "
+            "for { weight = 50.0, is_async = true }\n"
+            "    [[example]]\n"
+            "    ^^^^^^^^^^^\n"
+            "correct the example, or the rules"
         ),
     ),
     "an example that the last word decides otherwise": (
         SCHEMA + RULE + OTHERWISE + example("{ in_process = { waiting = 9 } }"),
         (
-            ", example 1: expected queue, got in_process by [otherwise], "
-            "for { in_process = { waiting = 9 } }; correct the example, or the rules"
+            ", line 8, example 1: expected queue, got in_process by [otherwise], for { in_process = { waiting = 9 } }\n"
+            "    [[example]]\n"
+            "    ^^^^^^^^^^^\n"
+            "correct the example, or the rules"
         ),
     ),
 }

@@ -24,8 +24,14 @@ def rule(name: str = "'heavy'", when: str = "'weight >= 50'", lane: str = "'queu
 
 
 MISTAKES = {
-    "empty": ("", f": it is empty; {SMALLEST}"),
-    "only a comment": ("# to be written\n", f": it is empty; {SMALLEST}"),
+    "empty": (
+        "",
+        f", line 1: it is empty; {SMALLEST}",
+    ),
+    "only a comment": (
+        "# to be written\n",
+        f", line 1: it is empty; {SMALLEST}",
+    ),
     # not TOML
     "a lane without quotes": (
         "schema = 1\n[otherwise]\nlane = queue\n",
@@ -100,132 +106,305 @@ MISTAKES = {
             "close it with the same quote on the same line"
         ),
     ),
-    "too many digits": ("schema = " + "1" * 5_000, ": a number has thousands of digits; write a shorter one"),
-    "too many brackets": ("x = " + "[" * 9_000, ": brackets are nested too deep; a policy needs no more than two"),
+    "too many digits": (
+        "schema = " + "1" * 5_000,
+        (
+            ", line 1: a number has thousands of digits\n"
+            f"    schema = {'1' * 91}…\n"
+            f"             {'^' * 91}\n"
+            "write a shorter one"
+        ),
+    ),
+    "too many brackets": (
+        "x = " + "[" * 9_000,
+        (
+            ", line 1: brackets are nested too deep\n"
+            f"    x = {'[' * 96}…\n"
+            f"        {'^' * 30}\n"
+            "a policy needs no more than two"
+        ),
+    ),
     # the whole file
-    "no schema": (OTHERWISE, ", schema: it is missing; write schema = 1 at the top of the file"),
+    "no schema": (
+        OTHERWISE,
+        (", line 1, schema: it is missing\n    [otherwise]\n    ^^^^^^^^^^^\nwrite schema = 1 at the top of the file"),
+    ),
     "another schema": (
         "schema = 2\n" + OTHERWISE,
-        ", schema: it is 2; this version of weighbridge reads schema = 1",
+        (", line 1, schema: it is 2\n    schema = 2\n             ^\nthis version of weighbridge reads schema = 1"),
     ),
     "a schema in quotes": (
         "schema = '1'\n" + OTHERWISE,
-        ", schema: it is '1'; this version of weighbridge reads schema = 1",
+        (
+            ", line 1, schema: it is '1'\n"
+            "    schema = '1'\n"
+            "             ^^^\n"
+            "this version of weighbridge reads schema = 1"
+        ),
     ),
     "a schema that equals 1": (
         "schema = true\n" + OTHERWISE,
-        ", schema: it is true; this version of weighbridge reads schema = 1",
+        (
+            ", line 1, schema: it is true\n"
+            "    schema = true\n"
+            "             ^^^^\n"
+            "this version of weighbridge reads schema = 1"
+        ),
     ),
-    "a misspelt table": (SCHEMA + "[[rules]]\n" + OTHERWISE, ", rules: there is no such key; did you mean rule?"),
+    "a misspelt table": (
+        SCHEMA + "[[rules]]\n" + OTHERWISE,
+        (", line 2, rules: there is no such key\n    [[rules]]\n    ^^^^^^^^^\ndid you mean rule?"),
+    ),
     "an unknown key": (
         SCHEMA + "colour = 'red'\n" + OTHERWISE,
-        ", colour: there is no such key; the keys here are schema, description, rule, otherwise, example",
+        (
+            ", line 2, colour: there is no such key\n"
+            "    colour = 'red'\n"
+            "    ^^^^^^\n"
+            "the keys here are schema, description, extends, rule, otherwise, example"
+        ),
     ),
     "a description that is a number": (
         SCHEMA + "description = 5\n" + OTHERWISE,
-        ', description: it is 5, and has to be text in quotes; write description = "…", or leave it out',
+        (
+            ", line 2, description: it is 5, and has to be text in quotes\n"
+            "    description = 5\n"
+            "                  ^\n"
+            'write description = "…", or leave it out'
+        ),
     ),
     # otherwise
-    "no last word": (SCHEMA, f", [otherwise]: it is missing; end the rules with [otherwise] and {LANES}"),
+    "no last word": (
+        SCHEMA,
+        (
+            ", line 1, [otherwise]: it is missing\n"
+            "    schema = 1\n"
+            "    ^^^^^^\n"
+            'end the rules with [otherwise] and lane = "in_process" or "queue"'
+        ),
+    ),
     "several last words": (
         SCHEMA + "[[otherwise]]\nlane = 'queue'\n",
-        f", [otherwise]: it is a list, and has to be a table; end the rules with [otherwise] and {LANES}",
+        (
+            ", line 2, [otherwise]: it is a list, and has to be a table\n"
+            "    [[otherwise]]\n"
+            "    ^^^^^^^^^^^^^\n"
+            'end the rules with [otherwise] and lane = "in_process" or "queue"'
+        ),
     ),
     "a last word without a lane": (
         SCHEMA + "[otherwise]\n",
-        f", [otherwise], lane: it is missing; write {LANES}",
+        (
+            ", line 2, [otherwise], lane: it is missing\n"
+            "    [otherwise]\n"
+            "    ^^^^^^^^^^^\n"
+            'write lane = "in_process" or "queue"'
+        ),
     ),
     "a condition on the last word": (
         SCHEMA + OTHERWISE + "when = 'is_async'\n",
-        ", [otherwise], when: there is no such key; the keys here are lane, reason",
+        (
+            ", line 4, [otherwise], when: there is no such key\n"
+            "    when = 'is_async'\n"
+            "    ^^^^\n"
+            "the keys here are lane, reason"
+        ),
     ),
     # lanes
     "a misspelt lane": (
         SCHEMA + "[otherwise]\nlane = 'inprocess'\n",
-        ", [otherwise], lane: there is no lane 'inprocess'; did you mean \"in_process\"?",
+        (
+            ", line 3, [otherwise], lane: there is no lane 'inprocess'\n"
+            "    lane = 'inprocess'\n"
+            "           ^^^^^^^^^^^\n"
+            'did you mean "in_process"?'
+        ),
     ),
     "a lane of somebody else": (
         SCHEMA + rule(lane="'celery'") + OTHERWISE,
-        f", rule 'heavy', lane: there is no lane 'celery'; write {LANES}",
+        (
+            ", line 5, rule 'heavy', lane: there is no lane 'celery'\n"
+            "    lane = 'celery'\n"
+            "           ^^^^^^^^\n"
+            'write lane = "in_process" or "queue"'
+        ),
     ),
     "a lane that is a number": (
         SCHEMA + rule(lane="5") + OTHERWISE,
-        f", rule 'heavy', lane: there is no lane 5; write {LANES}",
+        (
+            ", line 5, rule 'heavy', lane: there is no lane 5\n"
+            "    lane = 5\n"
+            "           ^\n"
+            'write lane = "in_process" or "queue"'
+        ),
     ),
     # rules
-    "a rule without a name": (SCHEMA + rule(name="") + OTHERWISE, f", rule 1, name: it is missing; {NAME}"),
+    "a rule without a name": (
+        SCHEMA + rule(name="") + OTHERWISE,
+        (
+            ", line 2, rule 1, name: it is missing\n"
+            "    [[rule]]\n"
+            "    ^^^^^^^^\n"
+            'write name = "…": decisions and errors call the rule by it'
+        ),
+    ),
     "a rule without a condition": (
         SCHEMA + rule(when="") + OTHERWISE,
-        f", rule 'heavy', when: it is missing; {WHEN}",
+        (
+            ", line 2, rule 'heavy', when: it is missing\n"
+            "    [[rule]]\n"
+            "    ^^^^^^^^\n"
+            'write when = "…", as in when = "weight >= 50"'
+        ),
     ),
     "a rule without a lane": (
         SCHEMA + rule(lane="") + OTHERWISE,
-        f", rule 'heavy', lane: it is missing; write {LANES}",
+        (
+            ", line 2, rule 'heavy', lane: it is missing\n"
+            "    [[rule]]\n"
+            "    ^^^^^^^^\n"
+            'write lane = "in_process" or "queue"'
+        ),
     ),
     "a misspelt key, before the key that is missing for it": (
         SCHEMA + rule(name="", more="nmae = 'x'\n") + OTHERWISE,
-        ", rule 1, nmae: there is no such key; did you mean name?",
+        (", line 5, rule 1, nmae: there is no such key\n    nmae = 'x'\n    ^^^^\ndid you mean name?"),
     ),
     "a key of the file in a rule": (
         SCHEMA + rule(more="description = 'x'\n") + OTHERWISE,
         (
-            ", rule 'heavy', description: there is no such key; "
+            ", line 6, rule 'heavy', description: there is no such key\n"
+            "    description = 'x'\n"
+            "    ^^^^^^^^^^^\n"
             "description belongs at the top of the file, above the first line in brackets"
         ),
     ),
     "a key that rules do not have": (
         SCHEMA + rule(more="priority = 3\n") + OTHERWISE,
-        ", rule 'heavy', priority: there is no such key; the keys here are name, when, lane, reason",
+        (
+            ", line 6, rule 'heavy', priority: there is no such key\n"
+            "    priority = 3\n"
+            "    ^^^^^^^^\n"
+            "the keys here are name, when, lane, reason, unknown"
+        ),
     ),
-    "an empty name": (SCHEMA + rule(name="''") + OTHERWISE, f", rule 1, name: it is empty; {NAME}"),
+    "an empty name": (
+        SCHEMA + rule(name="''") + OTHERWISE,
+        (
+            ", line 3, rule 1, name: it is empty\n"
+            "    name = ''\n"
+            "           ^^\n"
+            'write name = "…": decisions and errors call the rule by it'
+        ),
+    ),
     "a name that is a number": (
         SCHEMA + rule(name="5") + OTHERWISE,
-        f", rule 1, name: it is 5, and has to be text in quotes; {NAME}",
+        (
+            ", line 3, rule 1, name: it is 5, and has to be text in quotes\n"
+            "    name = 5\n"
+            "           ^\n"
+            'write name = "…": decisions and errors call the rule by it'
+        ),
     ),
     "a name with blanks at its end": (
         SCHEMA + rule(name="'x '") + OTHERWISE,
-        ", rule 'x ', name: it is 'x '; write printable characters on one line, without blanks at its ends",
+        (
+            ", line 3, rule 'x ', name: it is 'x '\n"
+            "    name = 'x '\n"
+            "           ^^^^\n"
+            "write printable characters on one line, without blanks at its ends"
+        ),
     ),
     "a name that would colour a terminal": (
         SCHEMA + rule(name='"a\\u001b[31m"') + OTHERWISE,
-        ", rule 1, name: it is 'a\\x1b[31m'; write printable characters on one line, without blanks at its ends",
+        (
+            ", line 3, rule 1, name: it is 'a\\x1b[31m'\n"
+            '    name = "a\\u001b[31m"\n'
+            "           ^^^^^^^^^^^^^\n"
+            "write printable characters on one line, without blanks at its ends"
+        ),
     ),
     "a name that is too long": (
         SCHEMA + rule(name=f"'{'x' * 101}'") + OTHERWISE,
-        f", rule '{'x' * 101}', name: it has 101 characters; 100 are the most",
+        (
+            f", line 3, rule '{'x' * 101}', name: it has 101 characters\n"
+            f"    name = '{'x' * 92}…\n"
+            f"           {'^' * 93}\n"
+            "100 are the most"
+        ),
     ),
     "the name of the last word": (
         SCHEMA + rule(name="'otherwise'") + OTHERWISE,
-        ", rule 'otherwise', name: the name means [otherwise]; give the rule another",
+        (
+            ", line 3, rule 'otherwise', name: the name means [otherwise]\n"
+            "    name = 'otherwise'\n"
+            "           ^^^^^^^^^^^\n"
+            "give the rule another"
+        ),
     ),
     "a name twice": (
         SCHEMA + rule() + rule(when="'is_async'") + OTHERWISE,
-        ", rule 2, name: rule 1 has the name 'heavy' too; give each rule its own, since decisions call it by its name",
+        (
+            ", line 7, rule 2, name: rule 1 has the name 'heavy' too\n"
+            "    name = 'heavy'\n"
+            "           ^^^^^^^\n"
+            "give each rule its own, since decisions call it by its name"
+        ),
     ),
     "a reason that is too long": (
         SCHEMA + rule(more=f"reason = '{'x' * 501}'\n") + OTHERWISE,
-        ", rule 'heavy', reason: it has 501 characters; 500 are the most",
+        (
+            ", line 6, rule 'heavy', reason: it has 501 characters\n"
+            f"    reason = '{'x' * 90}…\n"
+            f"             {'^' * 91}\n"
+            "500 are the most"
+        ),
     ),
     "one rule in one bracket": (
         SCHEMA + "[rule]\nname = 'a'\n" + OTHERWISE,
-        f", rule: it is a table, and there can be several; {RULES}",
+        (
+            ", line 2, rule: it is a table, and there can be several\n"
+            "    [rule]\n"
+            "    ^^^^^^\n"
+            "write [[rule]], in two brackets, above the keys of each rule"
+        ),
     ),
     "a rule that is a number": (
         "rule = [5]\n" + SCHEMA + OTHERWISE,
-        f", rule 1: it is 5, and has to be a table; {RULES}",
+        (
+            ", line 1, rule 1: it is 5, and has to be a table\n"
+            "    rule = [5]\n"
+            "            ^\n"
+            "write [[rule]], in two brackets, above the keys of each rule"
+        ),
     ),
     # expressions
     "a misspelt fact": (
         SCHEMA + rule(when="'weigth >= 50'") + OTHERWISE,
-        ", rule 'heavy', when: there is no fact 'weigth'\n    weigth >= 50\n    ^^^^^^\ndid you mean weight?",
+        (
+            ", line 4, rule 'heavy', when: there is no fact 'weigth'\n"
+            "    when = 'weigth >= 50'\n"
+            "            ^^^^^^\n"
+            "did you mean weight?"
+        ),
     ),
     "a misspelt fact in the third line": (
         SCHEMA + rule(when="'''\n  weight >= 50\n  or quue == \"x\"\n'''") + OTHERWISE,
-        ", rule 'heavy', when: there is no fact 'quue'\n    or quue == \"x\"\n       ^^^^\ndid you mean queue?",
+        (
+            ", line 6, rule 'heavy', when: there is no fact 'quue'\n"
+            '    or quue == "x"\n'
+            "       ^^^^\n"
+            "did you mean queue?"
+        ),
     ),
     "a condition that is a number": (
         SCHEMA + rule(when="50") + OTHERWISE,
-        f", rule 'heavy', when: it is 50, and has to be text in quotes; {WHEN}",
+        (
+            ", line 4, rule 'heavy', when: it is 50, and has to be text in quotes\n"
+            "    when = 50\n"
+            "           ^^\n"
+            'write when = "…", as in when = "weight >= 50"'
+        ),
     ),
 }
 
@@ -241,5 +420,5 @@ def test_the_facts_of_an_error_can_be_read_from_it() -> None:
     with pytest.raises(PolicyError) as caught:
         parse_policy(SCHEMA + rule(when="'weigth >= 50'") + OTHERWISE, name="mine", source="mine.toml")
     error = caught.value
-    assert (error.source, error.where) == ("mine.toml", "rule 'heavy', when")
+    assert (error.source, error.where) == ("mine.toml", "line 4, rule 'heavy', when")
     assert isinstance(error.__cause__, ExpressionError)
