@@ -1,10 +1,11 @@
-"""The pages that are made from the code: ``python -m tests.documentation.generate`` writes them."""
+"""The pages, and the schema, that are made from the code: ``python -m tests.documentation.generate`` writes them."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from weighbridge.declaration import task
 from weighbridge.errors import WeighbridgeError
 from weighbridge.lanes.in_process import CallFailure, InProcessCounts
 from weighbridge.load.loop_blocks import LoopBlocks
+from weighbridge.policy import policy_schema
 from weighbridge.settings import PREFIX, Settings
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -400,6 +402,13 @@ def policy_file_page() -> str:
     return with_tables((REFERENCE / "policy-file.md").read_text(encoding="utf-8"))
 
 
+# -- the schema of policy files -----------------------------------------------------------------------------
+
+
+def policy_schema_file() -> str:
+    return json.dumps(policy_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 # -- writing ------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -407,6 +416,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "errors.md": errors_page,
     "policy-file.md": policy_file_page,
+    "policy.schema.json": policy_schema_file,
     "settings.md": settings_page,
 }
 

@@ -17,7 +17,9 @@ from weighbridge.policy.protocol import (
     revision_of,
     source_of,
 )
+from weighbridge.policy.render import render
 from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy
+from weighbridge.policy.schema import policy_schema
 from weighbridge.policy.shipped import shipped_names
 from weighbridge.policy.table import PolicyTable
 
@@ -38,9 +40,11 @@ __all__ = [
     "file_of",
     "load_policy",
     "parse_policy",
+    "policy_schema",
     "possible_lanes_of",
     "read_policy",
     "reads_of",
+    "render",
     "revision_of",
     "shipped_names",
     "source_of",

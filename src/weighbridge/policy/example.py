@@ -12,7 +12,7 @@ from weighbridge.policy.fact import FACTS, GROUPS, Fact, Kind, remedy_for
 from weighbridge.policy.fault import shown
 
 #: The one number among the facts that may be negative.
-_SIGNED: Final = frozenset({"priority"})
+SIGNED: Final = frozenset({"priority"})
 
 
 def facts_from(table: Mapping[str, object], *, source: str, where: str) -> Facts:
@@ -62,7 +62,7 @@ def _fits(fact: Fact, value: object) -> bool:
         case Kind.NUMBER:
             if isinstance(value, bool) or not isinstance(value, int if fact.whole else int | float):
                 return False
-            lowest = -math.inf if fact.name in _SIGNED else 0
+            lowest = -math.inf if fact.name in SIGNED else 0
             # Compared, for math.isfinite raises on an int that is too large for a float.
             return lowest <= value < math.inf and value != -math.inf
         case Kind.TEXT:
@@ -78,7 +78,7 @@ def _fits(fact: Fact, value: object) -> bool:
 def _needed(fact: Fact) -> str:
     match fact.kind:
         case Kind.NUMBER:
-            return ("a whole number" if fact.whole else "a number") + ("" if fact.name in _SIGNED else " ≥ 0")
+            return ("a whole number" if fact.whole else "a number") + ("" if fact.name in SIGNED else " ≥ 0")
         case Kind.TEXT:
             return "text in quotes"
         case Kind.FLAG:
