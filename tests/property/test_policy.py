@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,8 @@ def check(text: str) -> None:
     assert str(refusal).startswith("policy drawn.toml")
     assert refusal.problem
     assert refusal.remedy
+    assert re.match(r"line [1-9]\d*(, |$)", refusal.where)
+    assert refusal.excerpt or not text.strip()
 
 
 @given(table=st.dictionaries(keys, values, max_size=5))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from tests.property.test_policy import POLICIES, as_toml, expressions, facts
 
 from weighbridge.decision import Facts
-from weighbridge.policy import FACTS, Expression, RulePolicy, parse_policy, render, shipped_names
+from weighbridge.policy import FACTS, Expression, RulePolicy, parse_policy, policy_schema, render, shipped_names
+
+VALIDATOR = Draft202012Validator(policy_schema())
 
 signs = st.text(st.sampled_from("a '\"\\\n\t\r#[]=\x7f\x00\u2028é🙂"), max_size=12)
 texts = signs | st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.just("'''\n'")
@@ -79,6 +83,11 @@ def test_a_policy_that_is_written_and_read_is_the_same(policy: RulePolicy) -> No
     again = parse_policy(text, name=policy.name, source=policy.source)
     assert without_revision(again) == without_revision(policy)
     assert render(again) == text
+
+
+@given(policy=policies())
+def test_a_policy_that_can_be_read_satisfies_the_schema(policy: RulePolicy) -> None:
+    assert list(VALIDATOR.iter_errors(tomllib.loads(render(policy)))) == []
 
 
 @given(some=facts)

@@ -78,6 +78,8 @@ class PolicyText:
         except ValueError:  # the other thing that tomllib leaves to int()
             problem, remedy = "a number has thousands of digits", "write a shorter one"
             raise self.error(self._found(_LONG_NUMBER), problem=problem, remedy=remedy) from None
+        if not table and self.text.strip():
+            raise self.error(Span(0), problem="it is empty", remedy=_SMALLEST)
         if not table:
             raise PolicyError(source=self.source, where="line 1", problem="it is empty", remedy=_SMALLEST)
         return table

@@ -30,7 +30,12 @@ MISTAKES = {
     ),
     "only a comment": (
         "# to be written\n",
-        f", line 1: it is empty; {SMALLEST}",
+        (
+            ", line 1: it is empty\n"
+            "    # to be written\n"
+            "    ^\n"
+            'the smallest policy is schema = 1, [otherwise], lane = "in_process", each on its own line'
+        ),
     ),
     # not TOML
     "a lane without quotes": (
