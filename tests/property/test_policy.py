@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import weighbridge
 from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
 from weighbridge.errors import PolicyError, PolicyNotFoundError
-from weighbridge.policy import FACTS, RulePolicy, ask, load_policy, parse_policy, shipped_names
+from weighbridge.policy import FACTS, Expression, RulePolicy, Unknown, ask, load_policy, parse_policy, shipped_names
 
 SHIPPED = Path(weighbridge.__file__).parents[2] / "policies"
 
@@ -65,10 +65,11 @@ expressions = st.sampled_from(
 @st.composite
 def policies(draw: st.DrawFn) -> RulePolicy:
     """A policy of any rules, written as a file and read."""
-    rules = draw(st.lists(st.tuples(expressions, lanes), max_size=7))
+    rules = draw(st.lists(st.tuples(expressions, lanes, st.sampled_from(Unknown)), max_size=7))
     text = "schema = 1\n" + "".join(
         f'[[rule]]\nname = "rule {number}"\nwhen = "{when}"\nlane = "{lane}"\n'
-        for number, (when, lane) in enumerate(rules, 1)
+        + (f'unknown = "{unknown}"\n' if Expression.parse(when).can_be_unknown else "")
+        for number, (when, lane, unknown) in enumerate(rules, 1)
     )
     return parse_policy(f'{text}[otherwise]\nlane = "{draw(lanes)}"\n', name="drawn", source="drawn.toml")
 
