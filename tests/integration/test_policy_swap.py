@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Self
 
 import anyio.to_thread
 import pytest
@@ -36,15 +37,26 @@ class Client:
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._connection.close()
+
     def post(self, path: str) -> tuple[int, dict[str, str]]:
         self._connection.request("POST", path)
         response = self._connection.getresponse()
         return response.status, json.loads(response.read())
 
 
+#: Of the module, since a task with a free variable could not be queued.
+RAN: Counter[str] = Counter()
+
+
 @pytest.fixture
 def ran() -> Counter[str]:
-    return Counter()
+    RAN.clear()
+    return RAN
 
 
 @pytest.fixture
@@ -69,7 +81,7 @@ def dispatcher(redis_url: str, file: Path, only_own_tasks: None) -> Dispatcher:
 def app(dispatcher: Dispatcher, ran: Counter[str]) -> FastAPI:
     @task(weight=1, name="swap.note")
     def note(number: int) -> None:
-        ran[f"{number}"] += 1
+        RAN[f"{number}"] += 1
 
     app = FastAPI(lifespan=dispatcher.lifespan, dependencies=[dispatcher.gate])
 
@@ -98,9 +110,10 @@ class Load:
         ]
 
     def _post(self, number: int) -> list[tuple[int, dict[str, str]]]:
-        client, answers = Client(self._port), []
-        while not self._stop.is_set():
-            answers.append(client.post(f"/calls/{number}"))
+        answers = []
+        with Client(self._port) as client:
+            while not self._stop.is_set():
+                answers.append(client.post(f"/calls/{number}"))
         return answers
 
     def answers(self) -> list[tuple[int, dict[str, str]]]:
@@ -124,8 +137,8 @@ def all_done(dispatcher: Dispatcher) -> Callable[[], bool]:
 
 
 def test_a_policy_is_swapped_by_assignment_under_load(dispatcher: Dispatcher, app: FastAPI, ran: Counter[str]) -> None:
-    with uvicorn_serving(app) as port:
-        operator, load = Client(port), Load(port)
+    with uvicorn_serving(app) as port, Client(port) as operator:
+        load = Load(port)
         appointed, asked = [], []
         for swap in range(SWAPS):
             policy = ("all-queued", "by-weight", "spill-over")[swap % 3]

@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 import weighbridge
 from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
 from weighbridge.errors import PolicyError, PolicyNotFoundError
-from weighbridge.policy import FACTS, Expression, RulePolicy, Unknown, ask, load_policy, parse_policy, shipped_names
+from weighbridge.policy import (
+    FACTS,
+    Expression,
+    Rule,
+    RulePolicy,
+    Unknown,
+    ask,
+    load_policy,
+    parse_policy,
+    shipped_names,
+)
+from weighbridge.policy.rule import last_word
 
 SHIPPED = Path(weighbridge.__file__).parents[2] / "policies"
 
@@ -64,14 +75,24 @@ expressions = st.sampled_from(
 
 @st.composite
 def policies(draw: st.DrawFn) -> RulePolicy:
-    """A policy of any rules, written as a file and read."""
-    rules = draw(st.lists(st.tuples(expressions, lanes, st.sampled_from(Unknown)), max_size=7))
-    text = "schema = 1\n" + "".join(
-        f'[[rule]]\nname = "rule {number}"\nwhen = "{when}"\nlane = "{lane}"\n'
-        + (f'unknown = "{unknown}"\n' if Expression.parse(when).can_be_unknown else "")
-        for number, (when, lane, unknown) in enumerate(rules, 1)
+    """A policy of any rules; those that never decide are among them, which no file may have."""
+    drawn = draw(st.lists(st.tuples(expressions, lanes, st.sampled_from(Unknown)), max_size=7))
+    return RulePolicy(
+        name="drawn",
+        source="drawn.toml",
+        rules=tuple(
+            Rule.of(
+                policy="drawn",
+                name=f"rule {number}",
+                when=Expression.parse(when, unknown=unknown),
+                lane=lane,
+                revision="drawn",
+            )
+            for number, (when, lane, unknown) in enumerate(drawn, 1)
+        ),
+        otherwise=last_word(policy="drawn", lane=draw(lanes), revision="drawn"),
+        revision="drawn",
     )
-    return parse_policy(f'{text}[otherwise]\nlane = "{draw(lanes)}"\n', name="drawn", source="drawn.toml")
 
 
 def by_name(some: Facts) -> dict[str, object]:

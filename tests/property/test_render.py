@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from tests.property.test_policy import POLICIES, as_toml, expressions, facts
 
-from weighbridge.decision import Facts
-from weighbridge.policy import FACTS, Expression, RulePolicy, parse_policy, policy_schema, render, shipped_names
+from weighbridge.decision import Facts, Lane
+from weighbridge.policy import (
+    FACTS,
+    Expression,
+    Rule,
+    RulePolicy,
+    Unknown,
+    parse_policy,
+    policy_schema,
+    render,
+    shipped_names,
+)
+from weighbridge.policy.coverage import unreachable
 
 VALIDATOR = Draft202012Validator(policy_schema())
 
@@ -42,12 +53,18 @@ def policies(draw: st.DrawFn) -> RulePolicy:
     parts = ["schema = 1", f"description = {as_toml(draw(texts))}"]
     if extends:
         parts.append(f'extends = "{extends}"')
+    before: list[Rule] = []
     for name in draw(st.lists(names.map(lambda text: f"{text}_"), max_size=3, unique=True)):
         when = draw(whens())
+        unknown = draw(st.sampled_from(Unknown))
+        rule = Rule.of(policy="drawn", name=name, when=Expression.parse(when, unknown=unknown), lane=Lane.QUEUE)
+        if unreachable([*before, rule]):
+            continue  # which no file may have
+        before.append(rule)
         parts += ["[[rule]]", f"name = {as_toml(name)}", f"when = {as_toml(when)}", f"lane = {draw(lane)}"]
         parts += draw(st.sampled_from([[], [f"reason = {as_toml(draw(texts))}"]]))
-        if Expression.parse(when).can_be_unknown:
-            parts += draw(st.sampled_from([[], ['unknown = "match"'], ['unknown = "no match"']]))
+        if rule.when.can_be_unknown and (unknown is Unknown.MATCH or draw(st.booleans())):
+            parts.append(f'unknown = "{unknown}"')
     if not extends or draw(st.booleans()):
         parts += ["[otherwise]", f"lane = {draw(lane)}", f"reason = {as_toml(draw(texts))}"]
     policy = parse_policy("\n".join(parts), name="drawn", source="drawn.toml")

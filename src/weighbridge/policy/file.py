@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from weighbridge.decision import Lane
 from weighbridge.errors import ExpressionError, PolicyError, PolicyNotFoundError
 from weighbridge.excerpt import marked
+from weighbridge.policy.coverage import unreachable
 from weighbridge.policy.example import facts_from
 from weighbridge.policy.expression import Expression
 from weighbridge.policy.fact import FACTS, GROUPS
@@ -64,7 +65,8 @@ def parse_policy(text: str, *, name: str, source: str) -> RulePolicy:
     """The policy that a file's text writes. ``name`` stands in its reasons, ``source`` in its errors.
 
     :raises PolicyError: with the line, for text that is not TOML, an unknown or missing key, a wrong value,
-        a rule that is no statement about facts, two rules of one name, an example that comes out otherwise.
+        a rule that is no statement about facts or never decides, two rules of one name, an example that comes out
+        otherwise.
     """
     content = PolicyText(text, source=source)
     table = content.table()
@@ -80,6 +82,7 @@ def parse_policy(text: str, *, name: str, source: str) -> RulePolicy:
         _rule(rule, number, policy=name, revision=revision, text=content) for number, rule in enumerate(checked.rule)
     ]
     _refuse_shared_names(rules, base, content)
+    _refuse_unreachable(rules, content)
     lane, reason, origin = _last_word(checked, base)
     policy = RulePolicy(
         name=name,
@@ -171,6 +174,17 @@ def _refuse_shared_names(rules: Sequence[Rule], base: RulePolicy | None, text: P
                 remedy="give each rule its own, since decisions call it by its name",
             )
         taken[rule.name] = f"rule {number + 1} has the name {rule.name!r} too"
+
+
+def _refuse_unreachable(rules: Sequence[Rule], text: PolicyText) -> None:
+    """Only of the file's own: that a rule of its base decides nothing any more may be what the file is for."""
+    for each in unreachable(rules):
+        raise text.error(
+            text.places.value(("rule", each.number - 1, "when")),
+            where=f"{rule_place(each.number, each.rule)}, when",
+            problem=each.problem,
+            remedy=each.remedy,
+        )
 
 
 # -- examples -----------------------------------------------------------------------------------------------

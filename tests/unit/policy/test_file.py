@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from weighbridge.decision import Decision, Facts, InProcessReading, Lane
+from weighbridge.errors import PolicyError
 from weighbridge.policy import RulePolicy, parse_policy, read_policy
 
 BY_NIGHT = """
@@ -113,14 +114,26 @@ def test_a_policy_knows_the_lanes_that_are_left(static: dict[str, object], lanes
     assert policy(BY_NIGHT).possible_lanes(static) == lanes
 
 
-def test_a_rule_behind_one_that_always_matches_is_not_counted() -> None:
-    shadowed = policy(
-        "schema = 1\n"
-        "[[rule]]\nname = 'all'\nwhen = 'True'\nlane = 'in_process'\n"
-        "[[rule]]\nname = 'never reached'\nwhen = 'weight > 5'\nlane = 'queue'\n"
-        "[otherwise]\nlane = 'queue'\n"
-    )
+def test_a_base_rule_behind_one_that_always_matches_is_not_counted() -> None:
+    shadowed = policy("schema = 1\nextends = 'by-weight'\n[[rule]]\nname = 'all'\nwhen = 'True'\nlane = 'in_process'\n")
+    assert [rule.name for rule in shadowed.rules] == ["all", "heavy work is queued"]
     assert shadowed.possible_lanes({}) == {Lane.IN_PROCESS}
+
+
+def test_a_rule_that_leaves_nothing_to_one_after_it_is_refused() -> None:
+    with pytest.raises(PolicyError) as refused:
+        policy(
+            "schema = 1\n"
+            "[[rule]]\nname = 'heavy'\nwhen = 'weight >= 50'\nlane = 'queue'\n"
+            "[[rule]]\nname = 'heavier'\nwhen = 'weight >= 80 and is_async'\nlane = 'in_process'\n"
+            "[otherwise]\nlane = 'in_process'\n"
+        )
+    assert str(refused.value).endswith(
+        "line 8, rule 'heavier', when: it never decides: rule 'heavy' matches first whenever it would\n"
+        "    when = 'weight >= 80 and is_async'\n"
+        "           ^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        "put it above, or correct a limit, or delete it"
+    )
 
 
 def test_the_same_decision_object_is_given_each_time() -> None:
