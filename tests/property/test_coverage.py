@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.property.test_expression import comparisons, facts, sensible
 
 from weighbridge.decision import Facts, Lane
-from weighbridge.policy import Expression, Rule
+from weighbridge.policy import Expression, Rule, Unknown
 from weighbridge.policy.cells import cells_of
 from weighbridge.policy.coverage import unreachable
 from weighbridge.policy.fact_values import changed, values_of
@@ -49,10 +49,14 @@ joined = st.recursive(
 )
 
 
-def rules_of(whens: list[str], lane: Lane = Lane.QUEUE) -> list[Rule]:
+unknowns = st.lists(st.sampled_from(Unknown), min_size=6, max_size=6)
+
+
+def rules_of(whens: list[str], unknown: list[Unknown] | None = None) -> list[Rule]:
+    kinds = unknown or [Unknown.NO_MATCH] * len(whens)
     return [
-        Rule.of(policy="drawn", name=f"rule {number}", when=Expression.parse(when), lane=lane)
-        for number, when in enumerate(whens, 1)
+        Rule.of(policy="drawn", name=f"rule {number}", when=Expression.parse(when, unknown=kind), lane=Lane.QUEUE)
+        for number, (when, kind) in enumerate(zip(whens, kinds, strict=False), 1)
     ]
 
 
@@ -101,18 +105,24 @@ def test_whole_numbers_and_others_can_lie_in_any_order(sources: list[str], some:
 
 
 @settings(max_examples=150)
-@given(whens=st.lists(joined | sensible, max_size=6), some=st.lists(facts(), min_size=20, max_size=20))
-def test_a_rule_that_some_facts_reach_is_not_called_unreachable(whens: list[str], some: list[Facts]) -> None:
-    rules = rules_of(whens)
+@given(
+    whens=st.lists(joined | sensible, max_size=6),
+    unknown=unknowns,
+    some=st.lists(facts(), min_size=20, max_size=20),
+)
+def test_a_rule_that_some_facts_reach_is_not_called_unreachable(
+    whens: list[str], unknown: list[Unknown], some: list[Facts]
+) -> None:
+    rules = rules_of(whens, unknown)
     found = {each.number for each in unreachable(rules)}
     for each in some:
         deciding = next((number for number, rule in enumerate(rules, 1) if rule.when.evaluate(each)), None)
         assert deciding not in found
 
 
-@given(whens=st.lists(joined, max_size=6), some=facts())
-def test_what_covers_a_rule_matches_all_that_it_matches(whens: list[str], some: Facts) -> None:
-    rules = rules_of(whens)
+@given(whens=st.lists(joined, max_size=6), unknown=unknowns, some=facts())
+def test_what_covers_a_rule_matches_all_that_it_matches(whens: list[str], unknown: list[Unknown], some: Facts) -> None:
+    rules = rules_of(whens, unknown)
     by_name = {rule.name: rule.when for rule in rules}
     for each in unreachable(rules):
         assert rules[each.number - 1].name == each.rule

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from weighbridge.decision import Lane
-from weighbridge.policy import Expression, Rule, RulePolicy, load_policy, shipped_names
+from weighbridge.policy import Expression, Rule, RulePolicy, Unknown, load_policy, shipped_names
 from weighbridge.policy.coverage import UnreachableRule, unreachable
 
 
@@ -97,6 +97,14 @@ def test_a_rule_that_can_decide_is_left_alone(whens: tuple[str, ...]) -> None:
 def test_what_is_known_can_be_covered_where_the_unknown_is_not() -> None:
     covered = found("loop.lag_ms > 20", "not loop.lag_ms > 20", "loop.lag_ms >= 5")
     assert covered == {"rule 3": ("rule 1", "rule 2")}
+
+
+def test_a_rule_that_matches_the_unknown_too_leaves_nothing_to_its_opposite() -> None:
+    late = Rule.of(
+        policy="test", name="late", when=Expression.parse("loop.lag_ms > 20", unknown=Unknown.MATCH), lane=Lane.QUEUE
+    )
+    rest = rules("not loop.lag_ms > 20", "is_async")
+    assert [(each.rule, each.covered_by) for each in unreachable([late, *rest])] == [("rule 2", ("late", "rule 1"))]
 
 
 def test_with_too_many_tags_nothing_is_said() -> None:
