@@ -9,7 +9,7 @@ from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.declaration import DeclarationWarning, task
 from weighbridge.dispatcher import Dispatcher
 from weighbridge.errors import WeighbridgeError
-from weighbridge.policy import Policy
+from weighbridge.policy import Explanation, Policy
 from weighbridge.run import CurrentCall, current_call
 from weighbridge.settings import Settings
 from weighbridge.task import Weight
@@ -21,6 +21,7 @@ __all__ = [
     "Decision",
     "DeclarationWarning",
     "Dispatcher",
+    "Explanation",
     "Facts",
     "Lane",
     "Policy",

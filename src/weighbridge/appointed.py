@@ -10,7 +10,17 @@ from typing import Final
 from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.errors import PolicyError
 from weighbridge.events import emit
-from weighbridge.policy import Policy, RulePolicy, ask, default_lane_of, reads_of, revision_of, source_of
+from weighbridge.policy import (
+    Explanation,
+    Policy,
+    RulePolicy,
+    ask,
+    default_lane_of,
+    explain,
+    reads_of,
+    revision_of,
+    source_of,
+)
 from weighbridge.task import TaskSpec
 
 logger: Final = logging.getLogger("weighbridge.chooser")
@@ -118,6 +128,15 @@ class Appointed:
             self._static.clear()  # weights that are made up for each call would fill the memory
         self._static[spec, weight] = decision
         return decision
+
+    def explain(self, facts: Facts) -> Explanation:
+        """The decision of :meth:`decide`, and where it comes from. It takes milliseconds: not for each request.
+
+        :raises PolicyError: as :meth:`decide`.
+        """
+        if self._rules is not None:
+            return explain(self._rules, facts)
+        return Explanation.of(self.decide(facts), facts=facts)
 
     def decide(self, facts: Facts) -> Decision:
         """The policy's decision, stamped with its revision; that for its default lane if it fails.

@@ -22,7 +22,7 @@ from weighbridge.errors import (
     NotOpenError,
 )
 from weighbridge.events import emit
-from weighbridge.policy import Policy
+from weighbridge.policy import Explanation, Policy
 from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES, ArgumentsCheck
 from weighbridge.surroundings import Queue, Readings
 from weighbridge.task import OnUnavailable, Registry, TaskSpec
@@ -156,11 +156,19 @@ class Chooser:
             decision, context, now_s, weight, options, payload,  # how
         )  # fmt: skip
 
-    def explain(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Decision:
+    def explain(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Explanation:
         """The decision that :meth:`choose` would obey now; nothing is accepted, and no queue is needed."""
-        target = self._target(func)
-        weight = target.spec.weigh(args, kwargs) if target.spec is not None else 0.0
-        return self._decide(target, weight, args, kwargs, NO_OPTIONS, 0)[0]
+        target, appointed = self._target(func), self._appointed
+        spec = target.spec
+        weight = spec.weigh(args, kwargs) if spec is not None else 0.0
+        if spec is None or target.constraint is not None or appointed is None:
+            decision, _ = self._decide(target, weight, args, kwargs, NO_OPTIONS, 0)
+            facts = Facts(name=target.name, weight=weight, is_async=target.is_async)
+            why = "" if target.constraint is None else target.constraint.reason
+            return Explanation.of(decision, facts=facts, constraint=why)
+        facts, _ = self._facts(appointed, spec, weight, args, kwargs, 0)
+        told = appointed.explain(facts)
+        return Explanation.of(_RUN_HERE, facts=facts, tried=told.tried) if self._stays_here(told, spec) else told
 
     def constraint(self, spec: TaskSpec) -> Constraint | None:
         """The constraint of a declared task.
@@ -223,10 +231,13 @@ class Chooser:
         if decision is None:
             facts, payload = self._facts(appointed, spec, weight, args, kwargs, ahead)
             decision = appointed.decide(facts)
-        if decision.lane is QUEUE and spec.on_unavailable is OnUnavailable.RUN_HERE:
-            # Only here: a constraint and an option that ask for the queue are not met by another lane.
-            return (decision, payload) if self._queue is None or not self._queue.refuses else (_RUN_HERE, None)
-        return decision, payload
+        return (_RUN_HERE, None) if self._stays_here(decision, spec) else (decision, payload)
+
+    def _stays_here(self, decision: Decision, spec: TaskSpec) -> bool:
+        """Whether a call that the policy queues stays all the same. What asks for the queue itself is never met so."""
+        if decision.lane is not QUEUE or spec.on_unavailable is not OnUnavailable.RUN_HERE:
+            return False
+        return self._queue is not None and self._queue.refuses
 
     def _facts(
         self,

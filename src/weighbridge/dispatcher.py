@@ -19,7 +19,7 @@ from fastapi import Depends
 from weighbridge.background.injection import STATE, provider_of
 from weighbridge.background.outside import OutsideTasks
 from weighbridge.chooser import Chooser
-from weighbridge.decision import Decision, Lane
+from weighbridge.decision import Lane
 from weighbridge.dispatch import Dispatch, publish, withdraw
 from weighbridge.errors import DispatcherError, NotOpenError
 from weighbridge.lanes.in_process import CallFailure, InProcessCounts, InProcessLane, OnError
@@ -34,7 +34,7 @@ from weighbridge.opening import (
     report_unreachable,
 )
 from weighbridge.outlook import lanes_of
-from weighbridge.policy import Policy
+from weighbridge.policy import Explanation, Policy
 from weighbridge.policy_holder import PolicyHolder
 from weighbridge.readings import LiveReadings
 from weighbridge.run import runs_in_queue_lane
@@ -254,8 +254,11 @@ class Dispatcher:
 
     # -- deciding -------------------------------------------------------------------------------------------
 
-    def explain(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Decision:
-        """The decision for this call as things stand now; nothing is accepted or run."""
+    def explain(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """The decision for this call as things stand now, and where it comes from; nothing is accepted or run.
+
+        A decision, and more: the rules that were tried, and what would have to change. Its text is made for reading.
+        """
         chooser = self.dispatch.chooser if self.dispatch else Chooser(registry=registry, policy=self.policy)
         return chooser.explain(func, args, kwargs)
 

@@ -30,6 +30,8 @@ from weighbridge.errors import WeighbridgeError
 from weighbridge.lanes.in_process import CallFailure, InProcessCounts
 from weighbridge.load.loop_blocks import LoopBlocks
 from weighbridge.policy import policy_schema
+from weighbridge.policy.change import Change
+from weighbridge.policy.explanation import TriedRule
 from weighbridge.settings import PREFIX, Settings
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -259,6 +261,8 @@ GIVEN_BACK = {
     "InProcessCounts": InProcessCounts,
     "CallFailure": CallFailure,
     "LoopBlocks": LoopBlocks,
+    "TriedRule": TriedRule,
+    "Change": Change,
 }
 #: Names that have a page of their own.
 ELSEWHERE = {
@@ -287,6 +291,9 @@ ORDER = (
     "LoopBlocks",
     "Lane",
     "Decision",
+    "Explanation",
+    "TriedRule",
+    "Change",
     "Policy",
     "Facts",
 )

@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from weighbridge import BackgroundTasks, Decision, Dispatcher, Facts, Lane, Policy, Ticket, Weight, task
+from weighbridge import BackgroundTasks, Decision, Dispatcher, Explanation, Facts, Lane, Policy, Ticket, Weight, task
 
 
 @task
@@ -89,7 +89,7 @@ async def plain_starlette() -> Response:
 async def outside_a_request() -> None:
     async with dispatcher.tasks() as tasks:
         assert_type(tasks.add_task(bare, 3), Ticket)
-    assert_type(dispatcher.explain(bare, 3), Decision)
+    assert_type(dispatcher.explain(bare, 3), Explanation)
     dispatcher.explain(bare)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     dispatcher.policy = "all-queued"
     dispatcher.policy = NightPolicy()

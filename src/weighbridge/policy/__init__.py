@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weighbridge.policy.catalogue import file_of, load_policy
 from weighbridge.policy.example import facts_from
+from weighbridge.policy.explanation import Explanation, TriedRule, explain
 from weighbridge.policy.expression import Expression, Unknown
 from weighbridge.policy.fact import FACTS
 from weighbridge.policy.file import parse_policy, read_policy
@@ -27,15 +28,18 @@ __all__ = [
     "FACTS",
     "OTHERWISE",
     "Example",
+    "Explanation",
     "Expression",
     "Policy",
     "PolicyTable",
     "Rule",
     "RulePolicy",
+    "TriedRule",
     "Unknown",
     "ask",
     "content_hash",
     "default_lane_of",
+    "explain",
     "facts_from",
     "file_of",
     "load_policy",

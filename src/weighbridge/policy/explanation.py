@@ -15,8 +15,9 @@ from weighbridge.policy.protocol import Policy, ask
 from weighbridge.policy.rule import OTHERWISE, Rule, RulePolicy
 from weighbridge.policy.value_text import shown_value
 
-#: How the fields of a decision are called; an explanation has them all, and is equal by them.
+#: How the fields of a decision are called, which an explanation has too; and those by which both are equal.
 _FIELDS: Final = tuple(each.name for each in fields(Decision))
+_COMPARED: Final = tuple(each.name for each in fields(Decision) if each.compare)
 #: Changes are aligned with each other unless one is longer than this, in characters.
 WIDEST: Final = 50
 
@@ -83,10 +84,10 @@ class Explanation(Decision):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Decision):
             return NotImplemented
-        return _decision_of(self) == _decision_of(other)
+        return _compared(self) == _compared(other)
 
     def __hash__(self) -> int:
-        return hash(Decision(*_decision_of(self)))
+        return hash(_compared(self))  # as a dataclass hashes its fields
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -110,8 +111,8 @@ def explain(policy: Policy, facts: Facts) -> Explanation:
     return Explanation.of(decision, facts=facts, tried=tuple(tried), changes=changes_of(policy, facts))
 
 
-def _decision_of(decision: Decision) -> tuple[Any, ...]:
-    return tuple(getattr(decision, name) for name in _FIELDS)
+def _compared(decision: Decision) -> tuple[object, ...]:
+    return tuple(getattr(decision, name) for name in _COMPARED)
 
 
 def _settling(rule: Rule, values: Mapping[str, object]) -> list[str]:

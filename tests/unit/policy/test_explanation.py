@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 
 from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
-from weighbridge.policy import RulePolicy, load_policy, parse_policy
+from weighbridge.policy import Expression, Rule, RulePolicy, load_policy, parse_policy
 from weighbridge.policy.explanation import Explanation, explain
+from weighbridge.policy.rule import last_word
 
 SPILL_OVER = load_policy("spill-over")
 BUSY = Facts(weight=1.0, in_process=InProcessReading(waiting=12))
@@ -80,7 +81,11 @@ def test_an_unknown_reading_is_not_named_where_a_value_settles_it() -> None:
 
 
 def test_a_rule_that_looks_at_no_fact_gives_no_reason() -> None:
-    told = explain(policy(("False", "queue"), ("True", "queue")), Facts())
+    never, always = (  # of its own making: no file may have a rule that never decides
+        Rule.of(policy="ours", name=when, when=Expression.parse(when), lane=Lane.QUEUE) for when in ("False", "True")
+    )
+    otherwise = last_word(policy="ours", lane=Lane.IN_PROCESS)
+    told = explain(RulePolicy(name="ours", source="ours", rules=(never, always), otherwise=otherwise), Facts())
     assert [rule.because for rule in told.tried] == ["", ""]
     assert "does not match, whatever the facts are" in str(told)
 
