@@ -424,6 +424,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "policy-file.md": policy_file_page,
     "policy.schema.json": policy_schema_file,
+    # Beside the shipped files, whose first line names it: one that is copied keeps that line.
+    "../../policies/policy.schema.json": policy_schema_file,
     "settings.md": settings_page,
 }
 

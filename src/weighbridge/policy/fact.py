@@ -81,8 +81,8 @@ _ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType(
         "task": "did you mean name?",
         "true": "write True",
         "false": "write False",
-        "None": "a comparison with an unknown reading never matches, so nothing has to ask for None",
-        "null": "a comparison with an unknown reading never matches, so nothing has to ask for it",
+        "None": "for unknown readings a rule has the key unknown, so nothing has to ask for None",
+        "null": "for unknown readings a rule has the key unknown, so nothing has to ask for it",
     }
 )
 

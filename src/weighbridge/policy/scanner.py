@@ -65,7 +65,7 @@ _INSTEAD: Final = MappingProxyType(
         "!": "write not, or !=",
         "=": "write == to compare",
         ":=": "write == to compare",
-        "is": "write == or !=; a comparison with an unknown reading never matches, so nothing asks for None",
+        "is": "write == or !=; for unknown readings a rule has the key unknown, so nothing asks for None",
         "<>": "write !=",
         "=>": "write >=",
         "=<": "write <=",

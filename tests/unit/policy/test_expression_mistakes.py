@@ -11,7 +11,7 @@ NO_CALCULATION = "a rule does not calculate; compare a fact with the finished nu
 ONLY_COMPARES = "a rule compares facts and literals, and nothing else"
 JOIN = "join statements with and, or, not"
 NUMBERS = "write numbers as in 50, 0.5 or 1_000, without a unit, and a space after them"
-UNKNOWN = "a comparison with an unknown reading never matches, so nothing"
+UNKNOWN = "for unknown readings a rule has the key unknown, so nothing"
 EVERY_FACT = (
     "the facts are name, weight, payload_bytes, queue, priority, tags, is_async, in_process.running, "
     "in_process.waiting, in_process.threads_free, loop.lag_ms, loop.age_s, broker.available, broker.waiting, "

@@ -25,13 +25,16 @@ def shipped(name: str) -> RulePolicy:
 
 
 def test_every_file_of_the_folder_is_shipped() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.toml" for name in shipped_names()}
+    assert {path.name for path in FOLDER.iterdir()} == {
+        "policy.schema.json",
+        *(f"{name}.toml" for name in shipped_names()),
+    }
 
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_a_shipped_file_says_for_whom_it_is_and_shows_it(name: str) -> None:
     header = (FOLDER / f"{name}.toml").read_text(encoding="utf-8").partition("\nschema")[0]
-    assert header.startswith(f"# {name}: ")
+    assert header.startswith(f"#:schema policy.schema.json\n# {name}: ")
     assert "\n# For: " in header
     assert "\n# Not for: " in header
     policy = shipped(name)

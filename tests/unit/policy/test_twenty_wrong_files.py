@@ -572,7 +572,7 @@ lane = "in_process"
 policy ours.toml, line 5, rule 'heavy', when: is cannot stand here
     when = "loop.lag_ms is None"
                         ^^
-write == or !=; a comparison with an unknown reading never matches, so nothing asks for None
+write == or !=; for unknown readings a rule has the key unknown, so nothing asks for None
 """,
     ),
     (
