@@ -1,0 +1,137 @@
+"""``weighbridge policy check``: whether a policy can be used, and what it does with the declared tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from weighbridge.cli.policy.outlook import TaskOutlook, idle_rules, outlook_of
+from weighbridge.cli.policy.subject import Subject, dispatcher_option, form_option, module_option, subject_of
+from weighbridge.cli.tasks import LANE_STYLES
+from weighbridge.decision import Lane
+from weighbridge.policy import OTHERWISE, RulePolicy, source_of
+from weighbridge.policy.coverage import UnreachableRule, unreachable
+from weighbridge.policy.explanation import deciding
+from weighbridge.policy.protocol import revision_of
+from weighbridge.task import registry
+
+
+@click.command("check")
+@click.argument("policy", required=False)
+@module_option
+@dispatcher_option
+@form_option("table", "json")
+def check(
+    policy: str | None, *, modules: tuple[str, ...], dispatcher: str | None, form: Literal["table", "json"]
+) -> None:
+    """Check POLICY, and say of each declared task which rule decides, and what the lane depends on.
+
+    Without POLICY, that of the dispatcher in the modules, or of the settings. All that is checked when a service
+    starts is checked here: keys, expressions, and the policy's own examples. Rules that can never decide are told too.
+    Without a module only the policy is checked.
+
+    Exit code: 0 the policy can be used, 2 it cannot, or a module cannot be imported.
+    """
+    subject = subject_of(modules, policy=policy, dispatcher=dispatcher)
+    findings = unreachable(subject.policy.rules) if isinstance(subject.policy, RulePolicy) else ()
+    specs = sorted(registry, key=lambda spec: spec.name) if subject.modules else []
+    outlooks = [outlook_of(spec, subject.policy) for spec in specs]
+    notes = list(_notes(subject, outlooks))
+    if form == "json":
+        click.echo(json.dumps(_as_json(subject, findings, outlooks, notes), indent=2, ensure_ascii=False))
+    else:
+        _print(subject, findings, outlooks, notes)
+
+
+def _notes(subject: Subject, outlooks: Sequence[TaskOutlook]) -> Iterator[str]:
+    """What need not be wrong, and is good to know."""
+    for each in outlooks:
+        if each.overruled:
+            yield f"{each.name}: {each.overruled}; harmless: the constraint wins, since it {each.constraint_reason}"
+    if outlooks:
+        for rule in idle_rules(subject.policy, outlooks):
+            yield f"{deciding(rule)} decides about none of these tasks"
+    queued = sum(Lane.QUEUE in each.lanes for each in outlooks)
+    if queued and not subject.has_broker:
+        tasks = "1 task" if queued == 1 else f"{queued} tasks"
+        yield f"{tasks} could be queued, and no broker is configured here: set WEIGHBRIDGE_BROKER_URL where it runs"
+
+
+def _as_json(
+    subject: Subject, findings: Sequence[UnreachableRule], outlooks: Sequence[TaskOutlook], notes: Sequence[str]
+) -> dict[str, Any]:
+    policy = subject.policy
+    told: dict[str, Any] = {"policy": source_of(policy), "revision": revision_of(policy)}
+    if isinstance(policy, RulePolicy):
+        told |= {"rules": len(policy.rules), "examples": len(policy.examples)}
+    told["findings"] = [{**asdict(each), "problem": each.problem, "remedy": each.remedy} for each in findings]
+    told["tasks"] = [asdict(each) for each in outlooks]
+    told["notes"] = list(notes)
+    return told
+
+
+def _print(
+    subject: Subject, findings: Sequence[UnreachableRule], outlooks: Sequence[TaskOutlook], notes: Sequence[str]
+) -> None:
+    console = Console(highlight=False)
+    policy = subject.policy
+    head = Text.assemble((source_of(policy), "bold"), f", revision {revision_of(policy)}")
+    if isinstance(policy, RulePolicy):
+        head.append(f": {_counted(policy)}")
+    console.print(head)
+    for each in findings:
+        console.print(Text.assemble(("! ", "yellow"), f"rule {each.rule!r}: {each.problem}; {each.remedy}"))
+    if outlooks:
+        console.print()
+        console.print(_table(outlooks))
+    elif subject.modules:
+        console.print(f"No task is declared in {', '.join(subject.modules)}: decorate a function with @task.")
+    else:
+        console.print(Text("No module was given (--module), so no task was looked at.", style="dim"))
+    if notes:
+        console.print()
+        console.print(_listed(notes))
+
+
+def _counted(policy: RulePolicy) -> str:
+    rules = "1 rule" if len(policy.rules) == 1 else f"{len(policy.rules)} rules"
+    examples = "its example holds" if len(policy.examples) == 1 else f"its {len(policy.examples)} examples hold"
+    return f"{rules}; {examples if policy.examples else 'it has no example'}"
+
+
+def _table(outlooks: Sequence[TaskOutlook]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("task", overflow="fold")
+    table.add_column("lane", overflow="fold")
+    table.add_column("decided by", overflow="fold")
+    for each in outlooks:
+        if len(each.lanes) == 1:
+            lane = Text(each.lanes[0], style=LANE_STYLES[each.lanes[0]])
+        else:
+            lane = Text(f"either, by {', '.join(each.depends_on) if each.depends_on else 'what it finds'}")
+        table.add_row(Text(each.name), lane, Text(_decider(each)))
+    return table
+
+
+def _decider(outlook: TaskOutlook) -> str:
+    if outlook.constraint is not None:
+        return f"constraint: {outlook.constraint.replace('_', ' ')}"
+    names = [f"[{OTHERWISE}]" if rule == OTHERWISE else rule for rule in outlook.decided_by]
+    return "\n".join(names) if names else "its code"
+
+
+def _listed(notes: Sequence[str]) -> Table:
+    """One below the other, each with its further lines indented."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for note in notes:
+        table.add_row(Text("-", style="dim"), Text(note, style="dim"))
+    return table

@@ -1,0 +1,90 @@
+"""The outlook of each task by a policy's rules: which of them may decide about its calls, and by what it depends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from weighbridge.appointed import static_facts_of
+from weighbridge.constraint import constraint_of
+from weighbridge.decision import Decision, Lane
+from weighbridge.outlook import lanes_of
+from weighbridge.policy import FACTS, Policy, RulePolicy, reads_of
+from weighbridge.policy.explanation import deciding
+from weighbridge.task import TaskSpec
+
+_WOULD = {Lane.IN_PROCESS: "keep it in process", Lane.QUEUE: "queue it"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOutlook:
+    """One task. ``decided_by`` are the rules that may decide about its calls, ``otherwise`` among them.
+
+    It is the constraint's name if there is one, and nothing for a policy that is code. ``depends_on`` are the facts by
+    which it is one lane or the other; ``overruled`` says what the policy would do if there were no constraint.
+    """
+
+    name: str
+    lanes: tuple[Lane, ...]
+    decided_by: tuple[str, ...]
+    depends_on: tuple[str, ...] = ()
+    constraint: str | None = None
+    constraint_reason: str | None = None
+    overruled: str | None = None
+
+
+def outlook_of(spec: TaskSpec, policy: Policy) -> TaskOutlook:
+    """What can be said about a task's calls before there is one.
+
+    :raises DeclarationError: if the task cannot work as declared.
+    :raises PolicyError: if the policy's ``possible_lanes`` fails.
+    """
+    static = static_facts_of(spec)
+    decisions, open_facts = _deciding(policy, static)
+    constraint = constraint_of(spec)
+    if constraint is not None:
+        others = [deciding(each.rule) for each in decisions if each.lane is not constraint.lane]
+        verb = "would" if len(others) == len(decisions) else "could"
+        lane = next(lane for lane in Lane if lane is not constraint.lane)
+        return TaskOutlook(
+            name=spec.name,
+            lanes=(constraint.lane,),
+            decided_by=(constraint.decision.rule,),
+            constraint=constraint.decision.rule,
+            constraint_reason=constraint.reason,
+            overruled=f"{' or '.join(others)} {verb} {_WOULD[lane]}" if others else None,
+        )
+    lanes = tuple(sorted(lanes_of(spec, policy)))
+    return TaskOutlook(
+        name=spec.name,
+        lanes=lanes,
+        decided_by=tuple(each.rule for each in decisions),
+        depends_on=open_facts if len(lanes) > 1 else (),
+    )
+
+
+def idle_rules(policy: Policy, outlooks: Iterable[TaskOutlook]) -> Iterator[str]:
+    """The rules of a policy that decide about none of these tasks."""
+    if isinstance(policy, RulePolicy):
+        deciders = {rule for each in outlooks if each.constraint is None for rule in each.decided_by}
+        yield from (rule.name for rule in policy.rules if rule.name not in deciders)
+
+
+def _deciding(policy: Policy, static: Mapping[str, object]) -> tuple[list[Decision], tuple[str, ...]]:
+    """The decisions that are possible, and the facts that are not static and choose among them."""
+    if not isinstance(policy, RulePolicy):
+        reads = reads_of(policy)  # may name a whole group of readings, and may be unknown
+        return [], tuple(sorted(name for name in reads or () if name not in static))
+    found: list[Decision] = []
+    facts: set[str] = set()
+    for rule in policy.rules:
+        matches = rule.when.possible(static)
+        if True not in matches:
+            continue
+        found.append(rule.decision)
+        if False not in matches:
+            break
+        facts |= rule.when.reads - static.keys()
+    else:
+        found.append(policy.otherwise)
+    return found, tuple(name for name in FACTS if name in facts)
