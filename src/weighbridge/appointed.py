@@ -27,6 +27,8 @@ logger: Final = logging.getLogger("weighbridge.chooser")
 
 POLICY_FAILED: Final = "chooser.policy_failed"
 
+#: What stands in a decision in the place of a rule, if a policy has failed and its default lane holds.
+DEFAULT_LANE: Final = "default_lane"
 #: How many static decisions are kept, and how many kinds of failure are told apart: both are few, but for a service
 #: that makes up options or tasks as it goes.
 MOST_KEPT: Final = 4_096
@@ -155,7 +157,7 @@ class Appointed:
                 raise
             self._failures.note(facts.name, error, lane=self._default_lane)
             reason = f"policy {source_of(self.policy)} failed, so its default lane holds"
-            return Decision(self._default_lane, reason, "default_lane", self.revision)
+            return Decision(self._default_lane, reason, DEFAULT_LANE, self.revision)
         if decision.revision == self.revision:
             return decision
         return Decision(decision.lane, decision.reason, decision.rule, self.revision)

@@ -24,6 +24,7 @@ from weighbridge.errors import (
 from weighbridge.events import emit
 from weighbridge.policy import Explanation, Policy
 from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES, ArgumentsCheck
+from weighbridge.shadow import Shadow
 from weighbridge.surroundings import Queue, Readings
 from weighbridge.task import OnUnavailable, Registry, TaskSpec
 
@@ -60,6 +61,7 @@ class Chooser:
         readings: Readings | None = None,
         queue: Queue | None = None,
         failures: PolicyFailures | None = None,
+        shadow: Shadow | None = None,
         arguments_check: ArgumentsCheck = ArgumentsCheck.OFF,
         arguments_check_share: float = 1.0,
         arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,
@@ -76,6 +78,7 @@ class Chooser:
         self._new_id = new_id
         self._clock = clock
         self._failures = PolicyFailures() if failures is None else failures
+        self._shadow = shadow
         self._appointed: Appointed | None = None
         if policy is not None:
             self.use(policy)
@@ -231,6 +234,10 @@ class Chooser:
         if decision is None:
             facts, payload = self._facts(appointed, spec, weight, args, kwargs, ahead)
             decision = appointed.decide(facts)
+        if self._shadow is not None:
+            self._shadow.compare(
+                spec, weight, decision, lambda other: self._facts(other, spec, weight, args, kwargs, ahead)[0]
+            )
         return (_RUN_HERE, None) if self._stays_here(decision, spec) else (decision, payload)
 
     def _stays_here(self, decision: Decision, spec: TaskSpec) -> bool:

@@ -32,6 +32,7 @@ from weighbridge.opening import (
     open_queue,
     refuse_uncallable,
     report_unreachable,
+    settings_from,
 )
 from weighbridge.outlook import lanes_of
 from weighbridge.policy import Explanation, Policy
@@ -39,6 +40,7 @@ from weighbridge.policy_holder import PolicyHolder
 from weighbridge.readings import LiveReadings
 from weighbridge.run import runs_in_queue_lane
 from weighbridge.settings import Settings, SettingsArguments
+from weighbridge.shadow import Shadow
 from weighbridge.task import TaskSpec, registry
 from weighbridge.worker_dispatch import WorkerDispatch
 
@@ -59,6 +61,7 @@ class Dispatcher:
     lifespan of your own. It can be opened again after it was closed. Two dispatchers in one process never mix.
 
     :param policy: A shipped name, a path to a TOML file, ``module:object``, or an object with ``decide(facts)``.
+    :param shadow_policy: The same; it is asked about each call, never obeyed, and compared (:attr:`shadow`).
     :param broker: A Dramatiq broker of your own, instead of ``broker_url``; it is not closed with the dispatcher.
     :param worker_lifespan: Called once in each worker process (never in the app's): gives a context manager, sync or
         async, that is entered before the first call is fetched and left when the last one has ended. An async one runs
@@ -77,19 +80,14 @@ class Dispatcher:
         self,
         *,
         policy: str | os.PathLike[str] | Policy | None = None,
+        shadow_policy: str | os.PathLike[str] | Policy | None = None,
         broker: dramatiq.Broker | None = None,
         worker_lifespan: WorkerLifespan | None = None,
         on_error: OnError | None = None,
         settings: Settings | None = None,
         **arguments: Unpack[SettingsArguments],
     ) -> None:
-        changes: dict[str, Any] = dict(arguments)
-        if isinstance(policy, str):
-            changes["policy"] = policy
-        if settings is None:
-            settings = Settings(**changes)
-        elif changes:
-            settings = settings.with_changes(**changes)
+        settings = settings_from(settings, arguments, policy=policy, shadow_policy=shadow_policy)
         self.settings: Final = settings
         self._broker = broker
         refuse_uncallable(
@@ -99,7 +97,8 @@ class Dispatcher:
         self.worker_lifespan: Final = worker_lifespan
         self._on_error = on_error
         self._policies: Final = PolicyHolder(
-            settings.policy if policy is None else policy,
+            policy,
+            shadow=shadow_policy,
             settings=settings,
             registry=registry,
             has_broker=broker is not None or settings.broker_url is not None,
@@ -144,25 +143,15 @@ class Dispatcher:
                 queues=lambda: {spec.queue for spec in registry},
                 clock=time.monotonic,
             )
+            stack.callback(self._policies.release)
             dispatch = Dispatch(
-                chooser=Chooser(
-                    registry=registry,
-                    policy=self.policy,
-                    readings=readings,
-                    queue=queue,
-                    failures=self._policies.failures,
-                    arguments_check=self.settings.arguments_check,
-                    arguments_check_share=self.settings.arguments_check_share,
-                    arguments_limit_bytes=self.settings.arguments_limit_bytes,
-                ),
+                chooser=self._policies.chooser(readings, queue=queue),
                 in_process=in_process,
                 queue=queue,
                 on_failure=self.settings.on_failure,
                 wait_in_process=self.settings.wait_in_process,
                 token=anyio.lowlevel.current_token(),
             )
-            stack.callback(self._policies.release)
-            self._policies.serve(dispatch.chooser, readings)
             if queue is not None or self._policies.watch is not None:
                 starter = await open_starter()  # not a task group, which would wrap an error of the user's block
                 stack.push_async_callback(starter.stop)
@@ -282,6 +271,11 @@ class Dispatcher:
     def policy_failures(self) -> Mapping[str, int]:
         """How often a policy in code has failed and its default lane was taken, by task. On any thread."""
         return self._policies.failures.by_task()
+
+    @property
+    def shadow(self) -> Shadow | None:
+        """The shadow policy, if there is one, and what it would have decided. On any thread."""
+        return self._policies.shadow
 
     def lanes_of(self, spec: TaskSpec) -> frozenset[Lane]:
         """The lanes that a task's calls may take: by its constraint, or by what the policy can answer for it."""

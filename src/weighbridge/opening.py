@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -115,6 +116,17 @@ async def open_in_process(
         on_error=on_error,
     )
     return await stack.enter_async_context(lane)
+
+
+def settings_from(settings: Settings | None, arguments: Mapping[str, Any], **policies: object) -> Settings:
+    """Ready-made settings, or those that are found; changed by single arguments, and by policies that have a name.
+
+    :raises SettingsError: for an argument that is no setting, or has a value that its setting cannot have.
+    """
+    changes = {**arguments, **{name: given for name, given in policies.items() if isinstance(given, str)}}
+    if settings is None:
+        return Settings(**changes)
+    return settings.with_changes(**changes) if changes else settings
 
 
 def refuse_uncallable(**given: tuple[object, str]) -> None:

@@ -17,6 +17,8 @@ from weighbridge.policy import Policy, file_of, load_policy, reads_of, revision_
 from weighbridge.policy_watch import PolicyWatch
 from weighbridge.readings import LiveReadings
 from weighbridge.settings import Settings
+from weighbridge.shadow import Shadow
+from weighbridge.surroundings import Queue
 from weighbridge.task import Registry
 
 logger: Final = logging.getLogger("weighbridge.dispatch")
@@ -27,18 +29,30 @@ POLICY_REPLACED: Final = "dispatch.policy_replaced"
 class PolicyHolder:
     """Holds one policy at a time. A new one is checked completely before it replaces the old one, which else stays.
 
-    :param reference: What the setting takes, or a policy object.
+    :param reference: What the setting takes, or a policy object. Default: what the setting says.
+    :param shadow: The same of the shadow policy.
     :param has_broker: Whether calls can be queued at all.
     :raises PolicyError: if the policy cannot be used.
     :raises SettingsError: if its file is to be watched, and it is from none.
     """
 
     def __init__(
-        self, reference: str | os.PathLike[str] | Policy, *, settings: Settings, registry: Registry, has_broker: bool
+        self,
+        reference: str | os.PathLike[str] | Policy | None,
+        *,
+        shadow: str | os.PathLike[str] | Policy | None,
+        settings: Settings,
+        registry: Registry,
+        has_broker: bool,
     ) -> None:
+        reference = settings.policy if reference is None else reference
+        shadow = settings.shadow_policy if shadow is None else shadow
+        self._settings = settings
         self._registry = registry
         self._has_broker = has_broker
         self.policy: Policy = load_policy(reference)
+        #: It needs no broker, for nothing is queued because of it.
+        self.shadow: Final = None if shadow is None else Shadow(load_policy(shadow))
         self.failures: Final = PolicyFailures()
         self._changing = threading.Lock()
         self._chooser: Chooser | None = None
@@ -56,11 +70,23 @@ class PolicyHolder:
         """
         check_tasks(self._registry, self.policy, has_broker=self._has_broker)
 
-    def serve(self, chooser: Chooser, readings: LiveReadings) -> None:
-        """Tell these of each change from now on."""
+    def chooser(self, readings: LiveReadings, *, queue: Queue | None) -> Chooser:
+        """A chooser that obeys the policy, and is told of each change until :meth:`release`; the readings are too."""
         with self._changing:
-            self._chooser, self._readings = chooser, readings
-            readings.watch(reads_of(self.policy))
+            self._readings = readings
+            readings.watch(self._reads(self.policy))
+            self._chooser = Chooser(
+                registry=self._registry,
+                policy=self.policy,
+                readings=readings,
+                queue=queue,
+                failures=self.failures,
+                shadow=self.shadow,
+                arguments_check=self._settings.arguments_check,
+                arguments_check_share=self._settings.arguments_check_share,
+                arguments_limit_bytes=self._settings.arguments_limit_bytes,
+            )
+            return self._chooser
 
     def release(self) -> None:
         """Nobody is to be told any more; the readings stop."""
@@ -79,12 +105,17 @@ class PolicyHolder:
         if self.watch is not None:
             self.watch.follow(file_of(reference))
 
+    def _reads(self, policy: Policy) -> frozenset[str] | None:
+        """The facts that are looked at, by the policy or its shadow; ``None``: it may be any."""
+        reads, of_shadow = reads_of(policy), frozenset() if self.shadow is None else reads_of(self.shadow.policy)
+        return None if reads is None or of_shadow is None else reads | of_shadow
+
     def _replace(self, policy: Policy) -> None:
         with self._changing:
             if self._chooser is not None and self._readings is not None:
                 check_tasks(self._registry, policy, has_broker=self._has_broker)
                 self._chooser.use(policy)
-                self._readings.watch(reads_of(policy))
+                self._readings.watch(self._reads(policy))
             before, self.policy = self.policy, policy
         emit(
             logger,

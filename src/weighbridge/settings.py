@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         default="by-weight",
         description="The policy: a shipped name, a path to a TOML file, or `module:object`.",
     )
+    shadow_policy: str | None = Field(
+        default=None,
+        description="A second policy, given as `policy` is: asked about each call and never obeyed; what it would have "
+        "decided is counted.",
+    )
     policy_watch_s: float = Field(
         default=0.0,
         ge=0,

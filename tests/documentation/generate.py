@@ -33,6 +33,7 @@ from weighbridge.policy import policy_schema
 from weighbridge.policy.change import Change
 from weighbridge.policy.explanation import TriedRule
 from weighbridge.settings import PREFIX, Settings
+from weighbridge.shadow import Shadow, ShadowCount
 
 REFERENCE = ROOT / "docs" / "reference"
 NOTICE = "<!-- made by `python -m tests.documentation.generate`; change the code, not this page -->"
@@ -263,6 +264,8 @@ GIVEN_BACK = {
     "LoopBlocks": LoopBlocks,
     "TriedRule": TriedRule,
     "Change": Change,
+    "Shadow": Shadow,
+    "ShadowCount": ShadowCount,
 }
 #: Names that have a page of their own.
 ELSEWHERE = {
@@ -294,6 +297,8 @@ ORDER = (
     "Explanation",
     "TriedRule",
     "Change",
+    "Shadow",
+    "ShadowCount",
     "Policy",
     "Facts",
 )

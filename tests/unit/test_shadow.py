@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from weighbridge import Decision, Facts, Lane
+from weighbridge.appointed import Appointed
+from weighbridge.arguments import ArgumentCodec
+from weighbridge.chooser import Chooser
+from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
+from weighbridge.policy import Policy, load_policy
+from weighbridge.shadow import Shadow, ShadowCount
+from weighbridge.task import Registry, TaskSpec
+
+
+def report(rows: list[int]) -> None: ...
+
+
+def warm() -> None: ...
+
+
+def registered(**options: Any) -> tuple[Registry, TaskSpec]:
+    registry = Registry()
+    codec = ArgumentCodec(report, task="app.report")
+    spec = TaskSpec(name="app.report", func=report, is_async=False, codec=codec, **options)
+    registry.add(spec)
+    return registry, spec
+
+
+class Busy:
+    """Readings of a process in which calls wait."""
+
+    def in_process(self, *, ahead: int = 0) -> InProcessReading:
+        return InProcessReading(waiting=20 + ahead, threads_free=0)
+
+    def loop(self) -> LoopReading:
+        return LoopReading()
+
+    def broker(self, queue: str) -> BrokerReading:
+        return BrokerReading()
+
+
+class Broken:
+    """A policy that looks right and then fails."""
+
+    def decide(self, facts: Facts, /) -> Decision:
+        if facts.name == "app.report":
+            raise ZeroDivisionError
+        return Decision(Lane.QUEUE, "r", "r")
+
+
+class BrokenWithDefault(Broken):
+    default_lane = Lane.QUEUE
+
+
+class Shrinks:
+    """A policy in code that looks at the size of the arguments."""
+
+    reads = frozenset({"payload_bytes"})
+
+    def decide(self, facts: Facts, /) -> Decision:
+        return Decision(Lane.QUEUE if facts.payload_bytes else Lane.IN_PROCESS, "by size", "size")
+
+
+def chooser(registry: Registry, shadow: Shadow, *, policy: str = "by-weight") -> Chooser:
+    return Chooser(registry=registry, policy=load_policy(policy), readings=Busy(), shadow=shadow)
+
+
+def test_what_it_would_have_decided_is_counted_by_task_and_rule_and_never_obeyed() -> None:
+    registry, spec = registered(weight=1.0)
+    shadow = Shadow(load_policy("spill-over"))
+
+    calls = [chooser(registry, shadow).choose(spec.func, ([1],)) for _ in range(3)]
+
+    assert {call.decision.lane for call in calls} == {Lane.IN_PROCESS}
+    (count,) = shadow.counts
+    assert count == ShadowCount(
+        "app.report",
+        calls[0].decision.revision,
+        "otherwise",
+        Lane.IN_PROCESS,
+        "spill over while this process is busy",
+        Lane.QUEUE,
+        True,
+        3,
+    )
+    assert count.diverges
+
+
+def test_an_answer_that_looks_at_the_declaration_alone_does_not_depend_on_load() -> None:
+    registry, spec = registered(weight=1.0)
+    shadow = Shadow(load_policy("all-queued"))
+
+    chooser(registry, shadow).choose(spec.func, ([1],))
+
+    assert [(count.by_load, count.diverges, count.calls) for count in shadow.counts] == [(False, True, 1)]
+
+
+def test_a_call_that_no_policy_decides_is_not_compared() -> None:
+    registry, _ = registered(weight=1.0)
+    shadow = Shadow(load_policy("all-queued"))
+
+    chooser(registry, shadow).choose(warm)
+
+    assert shadow.counts == ()
+
+
+def test_explaining_counts_nothing() -> None:
+    registry, spec = registered(weight=1.0)
+    shadow = Shadow(load_policy("all-queued"))
+
+    chooser(registry, shadow).explain(spec.func, ([1],), {})
+
+    assert shadow.counts == ()
+
+
+@pytest.mark.parametrize("policy", [Broken(), BrokenWithDefault()])
+def test_a_shadow_that_fails_changes_nothing_and_is_counted(policy: Policy) -> None:
+    registry, spec = registered(weight=1.0)
+    shadow = Shadow(policy)
+
+    call = chooser(registry, shadow).choose(spec.func, ([1],))
+
+    assert call.decision.rule == "otherwise"
+    assert (shadow.counts, shadow.failures) == ((), {"app.report": 1})
+
+
+def test_arguments_that_fail_when_a_shadow_asks_for_their_size_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(self: ArgumentCodec, args: object, kwargs: object) -> object:
+        raise RuntimeError("a serializer of the user's fails")
+
+    registry, spec = registered(weight=1.0)
+    shadow = Shadow(Shrinks())
+    monkeypatch.setattr(ArgumentCodec, "encode", encode)
+
+    call = chooser(registry, shadow).choose(spec.func, ([1],))
+
+    assert (call.decision.lane, shadow.failures) == (Lane.IN_PROCESS, {"app.report": 1})
+
+
+def test_counts_are_sorted_by_task_and_the_most_calls() -> None:
+    def facts(waiting: int) -> Callable[[Appointed], Facts]:
+        return lambda appointed: Facts(weight=1.0, in_process=InProcessReading(waiting=waiting))
+
+    _, spec = registered(weight=1.0)
+    shadow = Shadow(load_policy("spill-over"))
+    decision = Decision(Lane.IN_PROCESS, "r", "obeyed", "v1")
+    for waiting in (0, 9, 9, 9, 0):
+        shadow.compare(spec, 1.0, decision, facts(waiting))
+
+    assert [(count.shadow_rule, count.calls, count.diverges) for count in shadow.counts] == [
+        ("spill over while this process is busy", 3, True),
+        ("otherwise", 2, False),
+    ]
