@@ -68,6 +68,11 @@ def cells_of(
     return {name: cells[name] for name in FACTS if name in cells}
 
 
+def size_of(statement: Statement) -> int:
+    """How many facts and literals stand in a statement: what it costs to go through it, roughly."""
+    return sum(len(facts) + len(literals) for facts, literals in _comparisons(statement))
+
+
 # -- which facts are compared with what ---------------------------------------------------------------------
 
 
