@@ -40,7 +40,7 @@ def outlook_of(spec: TaskSpec, policy: Policy) -> TaskOutlook:
     :raises PolicyError: if the policy's ``possible_lanes`` fails.
     """
     static = static_facts_of(spec)
-    decisions, open_facts = _deciding(policy, static)
+    decisions, open_facts = possible_decisions(policy, static)
     constraint = constraint_of(spec)
     if constraint is not None:
         others = [deciding(each.rule) for each in decisions if each.lane is not constraint.lane]
@@ -70,8 +70,11 @@ def idle_rules(policy: Policy, outlooks: Iterable[TaskOutlook]) -> Iterator[str]
         yield from (rule.name for rule in policy.rules if rule.name not in deciders)
 
 
-def _deciding(policy: Policy, static: Mapping[str, object]) -> tuple[list[Decision], tuple[str, ...]]:
-    """The decisions that are possible, and the facts that are not static and choose among them."""
+def possible_decisions(policy: Policy, static: Mapping[str, object]) -> tuple[list[Decision], tuple[str, ...]]:
+    """The decisions that are possible when only some facts are known, and the other facts that choose among them.
+
+    Of a policy that is code no decision is known; the facts are those that it says it reads.
+    """
     if not isinstance(policy, RulePolicy):
         reads = reads_of(policy)  # may name a whole group of readings, and may be unknown
         return [], tuple(sorted(name for name in reads or () if name not in static))
