@@ -143,6 +143,13 @@ def test_facts_changed_by_all_values_of_others_are_those(some: Facts, other: Fac
     assert changed(some, {}) == some
 
 
+@settings(max_examples=300)
+@given(when=sensible, around=facts())
+def test_cells_are_found_for_every_expression(when: str, around: Facts) -> None:
+    expression = Expression.parse(when)
+    assert cells_of([expression.statement], around=values_of(around)).keys() == expression.reads
+
+
 @given(whens=st.lists(joined, max_size=6), budget=st.integers(0, 50))
 def test_a_smaller_budget_finds_less_and_nothing_else(whens: list[str], budget: int) -> None:
     rules = rules_of(whens)

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from types import MappingProxyType
-from typing import Final, TypeAlias, assert_never
+from typing import Final, TypeAlias, TypeGuard, assert_never
 
 from weighbridge.policy.example import SIGNED
 from weighbridge.policy.fact import FACTS, Fact, Kind
+from weighbridge.policy.scanner import MAX_NUMBER
 from weighbridge.policy.statement import And, Comparison, Literal, Membership, Not, Operand, Or, Statement
 
 #: So many tags are tried in each combination; of more, only the combinations of a few.
@@ -88,8 +89,13 @@ def _groups(statements: Iterable[Statement], around: Mapping[str, object]) -> It
         members = tuple(FACTS[name] for name in FACTS if name in names)
         for name in names:
             del links[name]
-        own = {value for name in names if isinstance(value := around.get(name), int | float | str)}
+        own = {value for name in names if _is_cut(value := around.get(name))}
         yield _Group(facts=members, literals=frozenset(own.union(*(literals[name] for name in names))))
+
+
+def _is_cut(value: object) -> TypeGuard[Literal]:
+    """Whether a fact's value can stand beside the literals, none of which is larger than this."""
+    return isinstance(value, str) or (isinstance(value, int | float) and -MAX_NUMBER <= value <= MAX_NUMBER)
 
 
 def _linked(start: str, links: Mapping[str, set[str]]) -> set[str]:
@@ -131,8 +137,8 @@ def _numbers(fact: Fact, group: _Group, near: object) -> Cells:
     count = len(group.facts)
     cuts: set[Number] = {each for each in group.literals if isinstance(each, int | float)}
     signed = [each.name in SIGNED for each in group.facts]
-    if not all(signed):
-        cuts.add(0)  # the lowest value of these facts
+    if not all(signed) or not cuts:
+        cuts.add(0)  # the lowest value of most facts; of the others, something to begin with
     centre = near if isinstance(near, int | float) else None
     # A number with a fraction may lie between two whole ones, so where both kinds are compared the whole
     # numbers of a gap divide it further.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from weighbridge.policy import Expression
+import pytest
+
+from weighbridge.policy import FACTS, Expression
 from weighbridge.policy.cells import MAX_TAGS, Cells, cells_of
+from weighbridge.policy.fact import Kind
 
 
 def cells(*expressions: str, around: Mapping[str, object] | None = None) -> Mapping[str, Cells]:
@@ -37,6 +41,17 @@ def test_a_whole_number_does_not_take_a_literal_with_a_fraction() -> None:
 def test_only_the_priority_goes_below_zero() -> None:
     assert values("priority", "priority > -2") == (-3, -2, -1)
     assert values("weight", "weight > -2") == (0, 1)
+
+
+@pytest.mark.parametrize("fact", [fact.name for fact in FACTS.values() if fact.kind is Kind.NUMBER])
+def test_a_number_that_is_compared_with_no_literal_has_values_too(fact: str) -> None:
+    assert len(values(fact, f"{fact} < {fact}")) >= 2
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e308, 10**400])
+def test_a_value_that_no_expression_can_name_does_no_harm(value: float) -> None:
+    assert values("loop.lag_ms", "loop.lag_ms > 20", around={"loop.lag_ms": value})[-1] is None
+    assert values("in_process.waiting", "in_process.waiting > 20", around={"in_process.waiting": value})
 
 
 def test_a_reading_can_be_unknown() -> None:
