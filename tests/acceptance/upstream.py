@@ -85,7 +85,10 @@ def _unpack(archive: Path, root: Path) -> None:
         members = [
             member for member in tar.getmembers() if len(parts := Path(member.name).parts) > 1 and parts[1] in NEEDED
         ]
-        tar.extractall(partial, members=members, filter="data")
+        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+            tar.extractall(partial, members=members, filter="data")
+        else:
+            tar.extractall(partial, members=members)
     with contextlib.suppress(OSError):  # another process was faster
         (partial / root.name).rename(root)
     shutil.rmtree(partial)
