@@ -138,10 +138,12 @@ class Appointed:
         """
         if self._rules is not None:
             return explain(self._rules, facts)
-        return Explanation.of(self.decide(facts), facts=facts)
+        return Explanation.of(self.decide(facts, counted=False), facts=facts)
 
-    def decide(self, facts: Facts) -> Decision:
+    def decide(self, facts: Facts, *, counted: bool = True) -> Decision:
         """The policy's decision, stamped with its revision; that for its default lane if it fails.
+
+        :param counted: Whether a failure is one of a call, and not of a question.
 
         :raises PolicyError: if it fails, and declares no default lane.
         """
@@ -155,7 +157,8 @@ class Appointed:
         except PolicyError as error:
             if self._default_lane is None:
                 raise
-            self._failures.note(facts.name, error, lane=self._default_lane)
+            if counted:
+                self._failures.note(facts.name, error, lane=self._default_lane)
             reason = f"policy {source_of(self.policy)} failed, so its default lane holds"
             return Decision(self._default_lane, reason, DEFAULT_LANE, self.revision)
         if decision.revision == self.revision:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from dataclasses import replace
 from types import FunctionType
 from typing import Any, Final
 
@@ -167,6 +168,8 @@ class Chooser:
         if spec is None or target.constraint is not None or appointed is None:
             decision, _ = self._decide(target, weight, args, kwargs, NO_OPTIONS, 0)
             facts = Facts(name=target.name, weight=weight, is_async=target.is_async)
+            if spec is not None:
+                facts = replace(facts, queue=spec.queue, priority=spec.priority, tags=spec.tags)
             why = "" if target.constraint is None else target.constraint.reason
             return Explanation.of(decision, facts=facts, constraint=why)
         facts, _ = self._facts(appointed, spec, weight, args, kwargs, 0)

@@ -143,7 +143,7 @@ class Dispatcher:
                 queues=lambda: {spec.queue for spec in registry},
                 clock=time.monotonic,
             )
-            stack.callback(self._policies.release)
+            stack.callback(self._policies.stop_readings)
             dispatch = Dispatch(
                 chooser=self._policies.chooser(readings, queue=queue),
                 in_process=in_process,
@@ -166,6 +166,7 @@ class Dispatcher:
     def _forget(self) -> None:
         if self.dispatch is not None:  # last of all: who asks while the lanes drain is to be told so
             withdraw(self.dispatch)
+        self._policies.release()
         self.dispatch = self._stack = None
 
     async def __aexit__(
@@ -255,8 +256,9 @@ class Dispatcher:
     def policy(self) -> Policy:
         """The policy that decides now. Set it to whatever the setting takes, or to a policy object.
 
-        The new one is loaded and checked completely before it replaces the old one; the next call obeys it. On any
-        thread: to read a file takes a moment, so an async function leaves that to one (``anyio.to_thread``).
+        The new one is loaded and checked completely (its tasks too, while the dispatcher is open) before it replaces
+        the old one; the next call obeys it. On any thread: to read a file takes a moment, so an async function leaves
+        that to one (``anyio.to_thread``).
 
         Setting raises :class:`PolicyError` if it cannot be used, and :class:`BrokerNotConfiguredError` if it could
         queue a task and there is no broker; then the old one stays.

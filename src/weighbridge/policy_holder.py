@@ -14,7 +14,7 @@ from weighbridge.errors import SettingsError
 from weighbridge.events import emit
 from weighbridge.outlook import check_tasks
 from weighbridge.policy import Policy, file_of, load_policy, reads_of, revision_of, source_of
-from weighbridge.policy_watch import PolicyWatch
+from weighbridge.policy_watch import PolicyWatch, WatchedFile
 from weighbridge.readings import LiveReadings
 from weighbridge.settings import Settings
 from weighbridge.shadow import Shadow
@@ -60,7 +60,7 @@ class PolicyHolder:
         #: To be run while the dispatcher is open, if the setting asks for it.
         self.watch: PolicyWatch | None = None
         if settings.policy_watch_s:
-            self.watch = PolicyWatch(replace=self._replace, interval_s=settings.policy_watch_s)
+            self.watch = PolicyWatch(replace=self._take_over, interval_s=settings.policy_watch_s)
             self.watch.follow(_watchable(reference, settings.policy_watch_s))
 
     def check(self) -> None:
@@ -89,11 +89,15 @@ class PolicyHolder:
             return self._chooser
 
     def release(self) -> None:
-        """Nobody is to be told any more; the readings stop."""
+        """Nobody is to be told any more."""
+        with self._changing:
+            self._chooser = self._readings = None
+
+    def stop_readings(self) -> None:
+        """Sample the broker no more, whatever policy comes: it is about to be closed."""
         with self._changing:
             if self._readings is not None:
                 self._readings.stop()
-            self._chooser = self._readings = None
 
     def appoint(self, reference: str | os.PathLike[str] | Policy) -> None:
         """Let another policy decide from the next call on, and follow its file if one is watched. On any thread.
@@ -101,9 +105,17 @@ class PolicyHolder:
         :raises PolicyError: if it cannot be used.
         :raises BrokerNotConfiguredError: if it could queue a task, and there is no broker.
         """
-        self._replace(load_policy(reference))
-        if self.watch is not None:
-            self.watch.follow(file_of(reference))
+        policy = load_policy(reference)
+        with self._changing:
+            self._replace(policy)
+            if self.watch is not None:
+                self.watch.follow(file_of(reference))
+
+    def _take_over(self, policy: Policy, file: WatchedFile) -> None:
+        """For the watch: what the file holds now decides, unless it does already, or another one is followed by now."""
+        with self._changing:
+            if self.watch is not None and file is self.watch.file and revision_of(policy) != revision_of(self.policy):
+                self._replace(policy)
 
     def _reads(self, policy: Policy) -> frozenset[str] | None:
         """The facts that are looked at, by the policy or its shadow; ``None``: it may be any."""
@@ -111,12 +123,12 @@ class PolicyHolder:
         return None if reads is None or of_shadow is None else reads | of_shadow
 
     def _replace(self, policy: Policy) -> None:
-        with self._changing:
-            if self._chooser is not None and self._readings is not None:
-                check_tasks(self._registry, policy, has_broker=self._has_broker)
-                self._chooser.use(policy)
-                self._readings.watch(self._reads(policy))
-            before, self.policy = self.policy, policy
+        """With the lock held."""
+        if self._chooser is not None and self._readings is not None:
+            check_tasks(self._registry, policy, has_broker=self._has_broker)
+            self._chooser.use(policy)
+            self._readings.watch(self._reads(policy))
+        before, self.policy = self.policy, policy
         emit(
             logger,
             POLICY_REPLACED,

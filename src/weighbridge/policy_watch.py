@@ -10,9 +10,9 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from weighbridge.errors import WeighbridgeError
+from weighbridge.errors import PolicyError, WeighbridgeError
 from weighbridge.events import emit
-from weighbridge.policy import Policy, load_policy
+from weighbridge.policy import Policy, content_of, policy_from
 
 logger: Final = logging.getLogger("weighbridge.dispatch")
 
@@ -30,12 +30,9 @@ class WatchedFile:
     def is_due(self, content: bytes) -> bool:
         """Whether what was found now (nothing: it cannot be read) is to be considered.
 
-        What the first look finds counts as considered. Anything else is due once, when a second look finds it
-        unchanged: a file that is being written is not taken half.
+        Each content is, once, when a second look has found it unchanged: a file that is being written is not taken
+        half. So is the one that was there at first, since it may be another than the one that was loaded.
         """
-        if self._found is None:
-            self._considered = self._found = content
-            return False
         settled, self._found = content == self._found, content
         if not settled or content == self._considered:
             return False
@@ -48,41 +45,44 @@ class PolicyWatch:
 
     Contents are compared and not times: what Kubernetes mounts changes by a link, and a copy may keep its time.
 
-    :param replace: Has a loaded policy take over, or raises why it cannot; called on the loop that :meth:`run` is on.
+    :param replace: Has a policy take over if this file is still followed, or raises why it cannot; on any thread.
     :param interval_s: Seconds between two looks.
     """
 
-    def __init__(self, *, replace: Callable[[Policy], object], interval_s: float) -> None:
+    def __init__(self, *, replace: Callable[[Policy, WatchedFile], object], interval_s: float) -> None:
         self._replace = replace
         self._interval_s = interval_s
-        self._file: WatchedFile | None = None
+        #: The file that is followed now. It is changed by :meth:`follow` alone.
+        self.file: WatchedFile | None = None
 
     def follow(self, path: Path | None) -> None:
         """Look at this file from now on, or at none. On any thread."""
-        self._file = None if path is None else WatchedFile(path)
+        self.file = None if path is None else WatchedFile(path)
 
     async def run(self) -> None:
         """Look until cancelled. No failure gets out: the last good policy goes on deciding."""
+        limiter = anyio.CapacityLimiter(1)  # of its own: the app's threads may all be taken
         while True:
-            file = self._file
+            file = self.file
             if file is not None:
-                content = await anyio.to_thread.run_sync(_content, file.path, abandon_on_cancel=True)
-                if file.is_due(content):
-                    await self._consider(file)
+                await anyio.to_thread.run_sync(self._look, file, abandon_on_cancel=True, limiter=limiter)
             await anyio.sleep(self._interval_s)
 
-    async def _consider(self, file: WatchedFile) -> None:
+    def _look(self, file: WatchedFile) -> None:
+        """Blocks, and runs on a thread."""
         try:
-            policy = await anyio.to_thread.run_sync(load_policy, file.path, abandon_on_cancel=True)
-            if file is self._file:  # or another one was appointed meanwhile
-                self._replace(policy)
-        except Exception as error:  # noqa: BLE001  # a file must not end the watch, whatever is in it
-            foreign = None if isinstance(error, WeighbridgeError) else error
-            emit(logger, POLICY_REFUSED, level=logging.ERROR, error=foreign, file=str(file.path), problem=str(error))
+            content = content_of(file.path)
+        except PolicyError as error:
+            if file.is_due(b""):
+                _tell(file, error)
+            return
+        if file.is_due(content):
+            try:
+                self._replace(policy_from(content, file.path), file)
+            except Exception as error:  # noqa: BLE001  # a file must not end the watch, whatever is in it
+                _tell(file, error)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+def _tell(file: WatchedFile, error: Exception) -> None:
+    foreign = None if isinstance(error, WeighbridgeError) else error
+    emit(logger, POLICY_REFUSED, level=logging.ERROR, error=foreign, file=str(file.path), problem=str(error))

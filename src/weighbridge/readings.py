@@ -19,7 +19,7 @@ _SAMPLED: Final = frozenset({"broker", "broker.waiting", "broker.age_s"})
 
 
 class LiveReadings:
-    """Answers from memory, on any thread. :meth:`watch` and :meth:`stop` belong to the dispatcher's loop."""
+    """Answers from memory, on any thread. :meth:`watch` and :meth:`stop` are called one at a time."""
 
     def __init__(
         self,
@@ -36,10 +36,11 @@ class LiveReadings:
         self._clock = clock
         self._loop_sampler = loop
         self._broker_sampler: BrokerSampler | None = None
+        self._stopped = False
 
     def watch(self, reads: frozenset[str] | None) -> None:
         """Sample the broker if a policy that reads these facts (``None``: all) looks at a sample, and only then."""
-        if self._queue is not None and (reads is None or not reads.isdisjoint(_SAMPLED)):
+        if self._queue is not None and not self._stopped and (reads is None or not reads.isdisjoint(_SAMPLED)):
             if self._broker_sampler is None:
                 self._broker_sampler = BrokerSampler(
                     waiting=self._queue.waiting_in, queues=self._queues, clock=self._clock
@@ -51,6 +52,7 @@ class LiveReadings:
 
     def stop(self) -> None:
         """Stop sampling the broker."""
+        self._stopped = True
         self.watch(frozenset())
 
     def in_process(self, *, ahead: int = 0) -> InProcessReading:
@@ -64,6 +66,5 @@ class LiveReadings:
     def broker(self, queue: str) -> BrokerReading:
         """The last reading of the broker."""
         available = None if self._queue is None else self._queue.available()
-        if self._broker_sampler is None:
-            return BrokerReading(available)
-        return self._broker_sampler.reading(queue, available=available)
+        sampler = self._broker_sampler  # once: another thread may stop it meanwhile
+        return BrokerReading(available) if sampler is None else sampler.reading(queue, available=available)

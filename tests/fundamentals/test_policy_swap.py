@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,4 +241,41 @@ def test_a_file_is_not_taken_half_written() -> None:
 
     due = [file.is_due(content) for content in (b"one", b"one", b"tw", b"two", b"two", b"two", b"one", b"one")]
 
-    assert due == [False, False, False, False, True, False, False, True]
+    assert due == [False, True, False, False, True, False, False, True]
+
+
+async def test_a_file_that_has_changed_before_the_first_look_is_taken(file: Path) -> None:
+    @task(weight=1)
+    def light() -> None: ...
+
+    dispatcher = Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=0.02)
+    await write(file, QUEUED)
+    async with dispatcher:
+        await changed(dispatcher, from_revision=revision_of_text(STAYS))
+        assert dispatcher.explain(light).lane is Lane.QUEUE
+
+
+async def test_a_file_that_becomes_a_pipe_is_refused_and_the_watch_goes_on(
+    file: Path, events: pytest.LogCaptureFixture
+) -> None:
+    async with Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=0.02) as dispatcher:
+        await anyio.Path(file).unlink()
+        await anyio.to_thread.run_sync(os.mkfifo, file)
+        await seen(events, POLICY_REFUSED, times=1)
+        await anyio.Path(file).unlink()
+        await write(file, QUEUED)
+        await changed(dispatcher, from_revision=revision_of_text(STAYS))
+
+
+async def test_what_was_assigned_while_the_file_was_looked_at_stays(file: Path) -> None:
+    async with Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=3_600) as dispatcher:
+        watch = dispatcher._policies.watch
+        assert watch is not None
+        looked_at = watch.file
+        assert looked_at is not None
+        dispatcher.policy = "all-queued"
+
+        dispatcher._policies._take_over(dispatcher.policy, looked_at)
+
+        assert watch.file is None
+        assert dispatcher.policy.source == "all-queued (shipped)"  # type: ignore[attr-defined]  # it is one of rules

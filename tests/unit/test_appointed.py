@@ -249,3 +249,12 @@ def test_readings_change_nothing_for_a_static_decision() -> None:
     decided = policy.decide(Facts(name="app.report", tags=("report",), in_process=InProcessReading(waiting=500)))
 
     assert decided is static
+
+
+def test_to_explain_is_no_failure_of_a_call(caplog: pytest.LogCaptureFixture) -> None:
+    failures = PolicyFailures()
+
+    told = appointed(Fails(), failures=failures).explain(Facts(name="app.report"))
+
+    assert (told.lane, told.rule) == (Lane.QUEUE, "default_lane")
+    assert (failures.by_task(), caplog.records) == ({}, [])

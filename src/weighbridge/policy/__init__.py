@@ -7,7 +7,7 @@ from weighbridge.policy.example import facts_from
 from weighbridge.policy.explanation import Explanation, TriedRule, explain
 from weighbridge.policy.expression import Expression, Unknown
 from weighbridge.policy.fact import FACTS
-from weighbridge.policy.file import parse_policy, read_policy
+from weighbridge.policy.file import content_of, parse_policy, policy_from, read_policy
 from weighbridge.policy.protocol import (
     Policy,
     ask,
@@ -38,12 +38,14 @@ __all__ = [
     "Unknown",
     "ask",
     "content_hash",
+    "content_of",
     "default_lane_of",
     "explain",
     "facts_from",
     "file_of",
     "load_policy",
     "parse_policy",
+    "policy_from",
     "policy_schema",
     "possible_lanes_of",
     "read_policy",

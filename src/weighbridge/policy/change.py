@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from types import MappingProxyType
 from typing import Final
 
 from weighbridge.decision import Decision, Facts, Lane
@@ -82,8 +81,8 @@ def changes_of(policy: RulePolicy, facts: Facts) -> tuple[Change, ...]:
 
 def _change(to: Mapping[str, object], present: Mapping[str, object], decision: Decision) -> Change:
     return Change(
-        values=MappingProxyType(dict(to)),
-        instead_of=MappingProxyType({name: present[name] for name in to}),
+        values=dict(to),
+        instead_of={name: present[name] for name in to},
         lane=decision.lane,
         rule=decision.rule,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any, Final
 
 from weighbridge.decision import Decision, Facts, Lane
@@ -47,7 +46,7 @@ class TriedRule:
             lane=rule.lane,
             expression=rule.when.text,
             matched=rule.when.evaluate(facts),
-            values=MappingProxyType(values),
+            values=values,
             because=" and ".join(f"{name} is {shown_value(values[name])}" for name in _settling(rule, values)),
         )
 

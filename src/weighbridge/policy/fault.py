@@ -50,6 +50,8 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "string_too_long": ("it has {length} characters", "{most} are the most"),
     }
 )
+#: Of a kind that no key is known to meet: a number that no machine holds, half a character.
+_ANYTHING_ELSE: Final = ("it is {given}, which cannot be read", "{write}")
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "": tuple(field.alias or name for name, field in PolicyTable.model_fields.items()),
@@ -124,7 +126,7 @@ def _words(fault: ErrorDetails) -> tuple[str, str]:
     if fault["type"] == "enum":
         near = difflib.get_close_matches(str(value), list(Lane), n=1)
         return f"there is no lane {shown(value)}", f'did you mean "{near[0]}"?' if near else _WRITE["lane"]
-    problem, remedy = _WORDS[fault["type"]]
+    problem, remedy = _WORDS.get(fault["type"], _ANYTHING_ELSE)
     words = {
         "given": shown(value),
         "length": len(value) if isinstance(value, str) else 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import pathlib
@@ -19,7 +20,7 @@ from weighbridge.policy.expression import Expression
 from weighbridge.policy.fact import FACTS, GROUPS
 from weighbridge.policy.fault import fault_of, otherwise_missing, rule_place, shown
 from weighbridge.policy.places import Path, Places, Span
-from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy, last_word
+from weighbridge.policy.rule import OTHERWISE, RESERVED, Example, Rule, RulePolicy, last_word
 from weighbridge.policy.shipped import SUFFIX, shipped_names, shipped_source, shipped_text
 from weighbridge.policy.table import ExampleTable, PolicyTable, RuleTable
 from weighbridge.policy.text import PolicyText
@@ -37,6 +38,14 @@ def read_policy(path: str | os.PathLike[str]) -> RulePolicy:
     :raises PolicyError: if it cannot be read, or :func:`parse_policy` refuses what is in it.
     """
     file = pathlib.Path(path)
+    return policy_from(content_of(file), file)
+
+
+def content_of(file: pathlib.Path) -> bytes:
+    """What is in a policy's file now.
+
+    :raises PolicyNotFoundError, PolicyError: as :func:`read_policy`, if it cannot be read.
+    """
     source = _shown_path(file)
     try:
         if not file.exists():
@@ -58,6 +67,15 @@ def read_policy(path: str | os.PathLike[str]) -> RulePolicy:
     if len(content) > MAX_BYTES:
         problem = f"it has more than {MAX_BYTES:_} bytes"
         raise PolicyError(source=source, problem=problem, remedy="a policy is a page of rules; is this one?")
+    return content
+
+
+def policy_from(content: bytes, file: pathlib.Path) -> RulePolicy:
+    """The policy that was found in a file.
+
+    :raises PolicyError: as :func:`read_policy`, for what is in it.
+    """
+    source = _shown_path(file)
     return parse_policy(_decoded(content, source), name=file.stem, source=source)
 
 
@@ -140,8 +158,9 @@ def _rule(rule: RuleTable, number: int, *, policy: str, revision: str, text: Pol
         problem = f"it is {rule.name!r}"
         remedy = "write printable characters on one line, without blanks at its ends"
         raise text.error(text.places.value((*path, "name")), where=f"{place}, name", problem=problem, remedy=remedy)
-    if rule.name == OTHERWISE:
-        problem, remedy = "the name means [otherwise]", "give the rule another"
+    if rule.name in RESERVED:
+        meant = "[otherwise]" if rule.name == OTHERWISE else "what decides without a rule"
+        problem, remedy = f"the name means {meant}", "give the rule another"
         raise text.error(text.places.value((*path, "name")), where=f"{place}, name", problem=problem, remedy=remedy)
     try:
         when = Expression.parse(rule.when, unknown=rule.unknown)
@@ -239,8 +258,9 @@ def _literal(value: object) -> str:
 
 
 def _decoded(content: bytes, source: str) -> str:
+    content = content.removeprefix(codecs.BOM_UTF8)  # editors on Windows put it in front
     try:
-        return content.decode("utf-8-sig")  # editors on Windows put a mark in front
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         before = len(content[: error.start].decode("utf-8"))
         line = content.count(b"\n", 0, error.start) + 1

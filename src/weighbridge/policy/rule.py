@@ -11,6 +11,20 @@ from weighbridge.policy.expression import Expression
 
 #: The name under which ``[otherwise]`` stands in decisions; no rule can have it.
 OTHERWISE: Final = "otherwise"
+#: What stands in decisions in the place of a rule where none decided; no rule can have such a name either.
+RESERVED: Final = frozenset(
+    {
+        OTHERWISE,
+        "default_lane",
+        "no dispatcher",
+        "on_unavailable",
+        "options",
+        "worker",
+        "cannot_cross",
+        "durable",
+        "shares_memory",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from pathlib import Path
 
 import pytest
 
 from weighbridge.decision import Decision, Facts, InProcessReading, Lane
 from weighbridge.errors import PolicyError
-from weighbridge.policy import RulePolicy, parse_policy, read_policy
+from weighbridge.policy import RulePolicy, explain, parse_policy, read_policy
 
 BY_NIGHT = """
 schema = 1
@@ -152,3 +154,29 @@ def test_a_file_may_start_with_a_mark_and_have_the_line_ends_of_windows(tmp_path
     path = tmp_path / "by-night.toml"
     path.write_bytes(b"\xef\xbb\xbf" + BY_NIGHT.replace("\n", "\r\n").encode())
     assert read_policy(path).decide(Facts(weight=80.0)).rule == "reports are queued"
+
+
+@pytest.mark.parametrize("name", ["default_lane", "options", "on_unavailable", "durable", "worker"])
+def test_a_rule_cannot_have_a_name_that_decisions_use_otherwise(name: str) -> None:
+    with pytest.raises(PolicyError, match=r"the name means what decides without a rule\n"):
+        policy(
+            f"schema = 1\n[[rule]]\nname = '{name}'\nwhen = 'weight > 5'\nlane = 'queue'\n[otherwise]\nlane = 'queue'\n"
+        )
+
+
+def test_a_byte_that_is_not_utf_8_is_told_behind_a_mark_of_windows_too(tmp_path: Path) -> None:
+    path = tmp_path / "ours.toml"
+    path.write_bytes(b"\xef\xbb\xbfschema = 1\n# \xc3\xa9\xc3\xa9\xff\n")
+    with pytest.raises(PolicyError, match=r"line 2: it is not UTF-8 \(the byte 0xff\)"):
+        read_policy(path)
+
+
+def test_a_number_that_no_machine_holds_is_refused() -> None:
+    with pytest.raises(PolicyError, match=r"line 1, schema: it is 9999999.*, which cannot be read"):
+        policy(f"schema = {'9' * 30}\n[otherwise]\nlane = 'queue'\n")
+
+
+def test_an_explanation_can_be_copied_and_answered_with() -> None:
+    told = explain(policy(BY_NIGHT), Facts(weight=80.0))
+    assert pickle.loads(pickle.dumps(told)) == told
+    assert dataclasses.asdict(told)["rule"] == told.rule
