@@ -98,7 +98,7 @@ class Appointed:
         "revision",
     )
 
-    def __init__(self, policy: Policy, *, failures: PolicyFailures) -> None:
+    def __init__(self, policy: Policy, *, failures: PolicyFailures | None = None) -> None:
         reads = reads_of(policy)
         self.policy: Final = policy
         self.revision: Final = revision_of(policy)
@@ -107,7 +107,7 @@ class Appointed:
         self.reads_loop: Final = _reads(reads, "loop")
         self.reads_broker: Final = _reads(reads, "broker")
         self._default_lane = default_lane_of(policy)
-        self._failures = failures
+        self._failures = PolicyFailures() if failures is None else failures
         #: The policy, if its rules can be read: one in code can only be asked.
         self._rules = policy if isinstance(policy, RulePolicy) else None
         #: What its rules come to, found out once: to look it up for each decision takes as long as to evaluate them.
@@ -138,32 +138,44 @@ class Appointed:
         """
         if self._rules is not None:
             return explain(self._rules, facts)
-        return Explanation.of(self.decide(facts, counted=False), facts=facts)
+        try:
+            decision = self.ask(facts)
+        except PolicyError as error:
+            decision = self._by_default(error)
+        return Explanation.of(decision, facts=facts)
 
-    def decide(self, facts: Facts, *, counted: bool = True) -> Decision:
-        """The policy's decision, stamped with its revision; that for its default lane if it fails.
-
-        :param counted: Whether a failure is one of a call, and not of a question.
+    def decide(self, facts: Facts) -> Decision:
+        """The policy's decision, or that for its default lane if it fails, which is counted.
 
         :raises PolicyError: if it fails, and declares no default lane.
+        """
+        try:
+            return self.ask(facts)
+        except PolicyError as error:
+            decision = self._by_default(error)
+            self._failures.note(facts.name, error, lane=decision.lane)
+            return decision
+
+    def ask(self, facts: Facts) -> Decision:
+        """The policy's decision, stamped with its revision.
+
+        :raises PolicyError: if it fails.
         """
         if self._rules is not None:  # certain to answer, with its revision
             for holds, decision in self._chain:
                 if holds(facts):
                     return decision
             return self._rules.otherwise
-        try:
-            decision = ask(self.policy, facts)
-        except PolicyError as error:
-            if self._default_lane is None:
-                raise
-            if counted:
-                self._failures.note(facts.name, error, lane=self._default_lane)
-            reason = f"policy {source_of(self.policy)} failed, so its default lane holds"
-            return Decision(self._default_lane, reason, DEFAULT_LANE, self.revision)
+        decision = ask(self.policy, facts)
         if decision.revision == self.revision:
             return decision
         return Decision(decision.lane, decision.reason, decision.rule, self.revision)
+
+    def _by_default(self, error: PolicyError) -> Decision:
+        if self._default_lane is None:
+            raise error
+        reason = f"policy {source_of(self.policy)} failed, so its default lane holds"
+        return Decision(self._default_lane, reason, DEFAULT_LANE, self.revision)
 
 
 def _reads(names: frozenset[str] | None, fact: str) -> bool:

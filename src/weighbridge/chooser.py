@@ -6,11 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import replace
 from types import FunctionType
 from typing import Any, Final
 
-from weighbridge.appointed import Appointed, PolicyFailures
+from weighbridge.appointed import Appointed, PolicyFailures, static_facts_of
 from weighbridge.arguments.drift_check import DriftCheck
 from weighbridge.arguments.limit import size_of
 from weighbridge.call import NO_OPTIONS, Call, CallOptions, Payload, new_call_id
@@ -167,14 +166,13 @@ class Chooser:
         weight = spec.weigh(args, kwargs) if spec is not None else 0.0
         if spec is None or target.constraint is not None or appointed is None:
             decision, _ = self._decide(target, weight, args, kwargs, NO_OPTIONS, 0)
-            facts = Facts(name=target.name, weight=weight, is_async=target.is_async)
-            if spec is not None:
-                facts = replace(facts, queue=spec.queue, priority=spec.priority, tags=spec.tags)
+            declared: dict[str, Any] = static_facts_of(spec) if spec is not None else {"is_async": target.is_async}
+            facts = Facts(**{**declared, "name": target.name, "weight": weight})
             why = "" if target.constraint is None else target.constraint.reason
             return Explanation.of(decision, facts=facts, constraint=why)
         facts, _ = self._facts(appointed, spec, weight, args, kwargs, 0)
         told = appointed.explain(facts)
-        return Explanation.of(_RUN_HERE, facts=facts, tried=told.tried) if self._stays_here(told, spec) else told
+        return told.overruled_by(_RUN_HERE) if self._stays_here(told, spec) else told
 
     def constraint(self, spec: TaskSpec) -> Constraint | None:
         """The constraint of a declared task.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from weighbridge.appointed import DEFAULT_LANE, MOST_KEPT, Appointed, PolicyFailures
+from weighbridge.appointed import MOST_KEPT, Appointed
 from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.policy import Policy
 from weighbridge.task import TaskSpec
@@ -46,8 +46,7 @@ class Shadow:
 
     def __init__(self, policy: Policy) -> None:
         self.policy: Final = policy
-        self._failures: Final = PolicyFailures()
-        self._appointed: Final = Appointed(policy, failures=self._failures)
+        self._appointed: Final = Appointed(policy)
         self._lock = threading.Lock()
         self._calls: dict[_Key, int] = {}
         self._failed: dict[str, int] = {}
@@ -75,21 +74,15 @@ class Shadow:
 
         :param facts: Gives what a policy looks at; asked only if the declaration does not decide alone.
         """
-        other: Decision | None = None
-        by_load = False
         try:
-            other = self._appointed.static(spec, weight)
-            by_load = other is None
-            if other is None:
-                other = self._appointed.decide(facts(self._appointed))
-            failed = other.rule == DEFAULT_LANE
+            static = self._appointed.static(spec, weight)
+            other = self._appointed.ask(facts(self._appointed)) if static is None else static
         except Exception:  # noqa: BLE001  # a shadow must not change an outcome, whatever its code does
-            failed = True
-        with self._lock:
-            if failed:
+            with self._lock:
                 self._failed[spec.name] = self._failed.get(spec.name, 0) + 1
-                return
-            assert other is not None  # or it has failed
+            return
+        by_load = static is None
+        with self._lock:
             key = (spec.name, decision.revision, decision.rule, decision.lane, other.rule, other.lane, by_load)
             if key in self._calls or len(self._calls) < MOST_KEPT:
                 self._calls[key] = self._calls.get(key, 0) + 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from weighbridge.decision import BrokerReading, Facts, InProcessReading, LoopReading
 from weighbridge.policy import FACTS, Expression
 from weighbridge.policy.fact import Kind
+from weighbridge.policy.fact_values import values_of
 
 # -- facts --------------------------------------------------------------------------------------------------
 
@@ -45,17 +46,6 @@ def facts(*, unknown: bool = True) -> st.SearchStrategy[Facts]:
             age_s=reading(amounts),
         ),
     )
-
-
-def by_name(given_facts: Facts) -> dict[str, object]:
-    """Facts by their dotted names."""
-    values: dict[str, object] = {}
-    for name in FACTS:
-        value: object = given_facts
-        for part in name.split("."):
-            value = getattr(value, part)
-        values[name] = value
-    return values
 
 
 # -- expressions that make sense ----------------------------------------------------------------------------
@@ -156,7 +146,7 @@ def fill(partly: Facts, fully: Facts) -> Facts:
 @given(source=sensible, some=facts(), known=st.sets(st.sampled_from(sorted(FACTS))))
 def test_what_an_expression_can_come_out_as_holds_for_all_facts(source: str, some: Facts, known: set[str]) -> None:
     expression = Expression.parse(source)
-    values = by_name(some)
+    values = values_of(some)
     assert expression.evaluate(some) in expression.possible({name: values[name] for name in known})
     assert expression.possible(values) == {expression.evaluate(some)}
 

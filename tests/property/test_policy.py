@@ -26,6 +26,7 @@ from weighbridge.policy import (
     parse_policy,
     shipped_names,
 )
+from weighbridge.policy.fact_values import values_of
 from weighbridge.policy.rule import last_word
 
 SHIPPED = Path(weighbridge.__file__).parents[2] / "policies"
@@ -95,16 +96,6 @@ def policies(draw: st.DrawFn) -> RulePolicy:
     )
 
 
-def by_name(some: Facts) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for name in FACTS:
-        value: object = some
-        for part in name.split("."):
-            value = getattr(value, part)
-        values[name] = value
-    return values
-
-
 @given(policy=policies(), some=facts)
 def test_a_policy_answers_for_all_facts_and_always_the_same(policy: RulePolicy, some: Facts) -> None:
     decision = ask(policy, some)
@@ -129,7 +120,7 @@ def test_only_the_facts_that_a_policy_reads_make_a_difference(policy: RulePolicy
 
 @given(policy=policies(), some=facts, known=st.sets(st.sampled_from(sorted(FACTS))))
 def test_a_decision_is_among_the_lanes_that_were_left(policy: RulePolicy, some: Facts, known: set[str]) -> None:
-    values = by_name(some)
+    values = values_of(some)
     lane = policy.decide(some).lane
     assert lane in policy.possible_lanes({name: values[name] for name in known})
     assert policy.possible_lanes(values) == {lane}

@@ -18,8 +18,9 @@ from weighbridge.call import CallOptions
 from weighbridge.chooser import Chooser
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
 from weighbridge.errors import ArgumentError, BrokerNotConfiguredError, DeclarationError, NotOpenError, OptionError
+from weighbridge.policy import load_policy
 from weighbridge.settings import ArgumentsCheck
-from weighbridge.task import Registry, TaskSpec
+from weighbridge.task import OnUnavailable, Registry, TaskSpec
 
 QUEUED = Decision(lane=Lane.QUEUE, reason="the policy says so", rule="always")
 STAYS = Decision(lane=Lane.IN_PROCESS, reason="the policy says so", rule="always")
@@ -253,3 +254,29 @@ def test_a_wrapper_whose_function_is_declared_after_its_first_call_is_refused_fr
 
     with pytest.raises(DeclarationError, match="topmost decorator"):
         chooser.choose(wrapper, ([],))
+
+
+def test_an_explanation_of_a_call_that_stays_while_the_broker_is_away_says_what_the_policy_said() -> None:
+    class Away(AnyQueue):
+        refuses = True
+
+    registry, spec = declared(weight=1.0, on_unavailable=OnUnavailable.RUN_HERE)
+    chooser = Chooser(registry=registry, policy=load_policy("durability-first"), queue=Away())
+
+    told = chooser.explain(spec.func, ([],), {})
+
+    assert (told.lane, told.rule) == (Lane.IN_PROCESS, "on_unavailable")
+    assert told.instead_of is not None
+    assert (told.instead_of.lane, told.instead_of.rule) == (Lane.QUEUE, "otherwise")
+    first, _, rest = str(told).partition("\n\nThe policy said:\n")
+    assert first == "in_process: the queue is not available, and on_unavailable='run_here'"
+    assert rest == str(told.instead_of)
+    assert "2. [otherwise]: queue" in rest
+
+
+def test_the_facts_of_an_explanation_are_those_of_the_declaration_under_a_constraint_too() -> None:
+    registry, spec = declared(weight=3.0, shares_memory=True, queue="billing", tags=("money",), priority=2)
+
+    told = Chooser(registry=registry, policy=Recorder(QUEUED)).explain(spec.func, ([],), {})
+
+    assert (told.facts.queue, told.facts.tags, told.facts.priority, told.facts.weight) == ("billing", ("money",), 2, 3)

@@ -58,13 +58,15 @@ class Explanation(Decision):
     ``constraint`` says why no policy was asked (as the end of a sentence that starts with "it"), and is empty if one
     was. ``tried`` are the rules up to the one that decided; none for a policy that is not from a file. ``changes`` are
     those of the fewest facts that would give the other lane, one for each set of so many facts, at the nearest values
-    that were found; none if more than two facts would have to change.
+    that were found; none if more than two facts would have to change. ``instead_of`` explains what the policy said,
+    where something else decided after it.
     """
 
     facts: Facts
     constraint: str = ""
     tried: tuple[TriedRule, ...] = ()
     changes: tuple[Change, ...] = ()
+    instead_of: Explanation | None = None
 
     @classmethod
     def of(
@@ -79,6 +81,11 @@ class Explanation(Decision):
         """The explanation of ``decision``."""
         told: dict[str, Any] = {name: getattr(decision, name) for name in _FIELDS}
         return cls(**told, facts=facts, constraint=constraint, tried=tried, changes=changes)
+
+    def overruled_by(self, decision: Decision) -> Explanation:
+        """The explanation of a decision that holds in the place of this one."""
+        told: dict[str, Any] = {name: getattr(decision, name) for name in _FIELDS}
+        return type(self)(**told, facts=self.facts, instead_of=self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Decision):
@@ -136,6 +143,12 @@ def deciding(rule: str) -> str:
 def _lines(told: Explanation) -> Iterator[str]:
     if told.constraint:
         yield f"{told.lane}, by a constraint that no policy overrides: it {told.constraint}"
+        return
+    if told.instead_of is not None:
+        yield f"{told.lane}: {told.reason}"
+        yield ""
+        yield "The policy said:"
+        yield from _lines(told.instead_of)
         return
     yield f"{told.lane}, by {deciding(told.rule)}"
     yield f"  {told.reason}"

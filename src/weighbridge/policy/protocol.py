@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from hashlib import sha256
 from types import CodeType, FunctionType
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeGuard, runtime_checkable
 
 from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.errors import PolicyError
@@ -92,7 +92,7 @@ def revision_of(policy: Policy) -> str:
     if revision is None:
         kind = type(policy)
         return content_hash(f"{kind.__module__}.{kind.__qualname__} {_compiled(kind)}")
-    if isinstance(revision, str) and _REVISION.fullmatch(revision):
+    if is_revision(revision):
         return revision
     raise PolicyError(
         source=source_of(policy),
@@ -123,9 +123,14 @@ def _constant(value: object) -> str:
     return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
 
 
+def is_revision(value: object) -> TypeGuard[str]:
+    """Whether it can be a revision: a short text that can stand in a log."""
+    return isinstance(value, str) and _REVISION.fullmatch(value) is not None
+
+
 def content_hash(content: str) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of a text in UTF-8."""
-    return sha256(content.encode()).hexdigest()[:12]
+    return sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def reads_of(policy: Policy) -> frozenset[str] | None:

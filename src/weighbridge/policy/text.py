@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from functools import cached_property
@@ -11,9 +10,7 @@ from typing import Any, Final
 from weighbridge.errors import PolicyError
 from weighbridge.excerpt import marked
 from weighbridge.policy.places import Places, Span, locate
-
-#: How many hexadecimal digits a revision has.
-REVISION_DIGITS: Final = 12
+from weighbridge.policy.protocol import content_hash
 
 #: How tomllib writes a key: as the tuple of its parts.
 _KEY: Final = re.compile(r"\((?:'[^']*'(?:, )?,?)+\)")
@@ -50,8 +47,7 @@ class PolicyText:
 
     def revision(self, base: str = "") -> str:
         """The revision of a policy with this text, on top of the revision of its base, if it has one."""
-        content = (self.text + base).encode("utf-8", "surrogatepass")
-        return hashlib.sha256(content).hexdigest()[:REVISION_DIGITS]
+        return content_hash(self.text + base)
 
     def error(self, span: Span, *, problem: str, remedy: str, where: str = "", excerpt: str = "") -> PolicyError:
         """An error with the line of a place, its words, and carets under it (or an excerpt that is given)."""

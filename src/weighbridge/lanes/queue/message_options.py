@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 import dramatiq
 from dramatiq.middleware import GroupCallbacks, Retries, TimeLimit
 
 from weighbridge.events import emit
 from weighbridge.lanes.queue.unknown_task import SINCE
-from weighbridge.policy.protocol import MAX_REVISION
+from weighbridge.policy.protocol import is_revision
 from weighbridge.task import LONGEST_S
 
 logger: Final = logging.getLogger("weighbridge.queue")
@@ -161,11 +161,6 @@ def _is_duration(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
-
-
-def is_revision(value: Any) -> TypeGuard[str]:
-    """Whether it can be a policy's revision; what a message says of itself ends in logs."""
-    return isinstance(value, str) and len(value) <= MAX_REVISION and value.isprintable()
 
 
 def _is_anything(_value: Any) -> bool:

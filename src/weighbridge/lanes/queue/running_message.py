@@ -9,8 +9,9 @@ import dramatiq
 from dramatiq.middleware import CurrentMessage
 
 from weighbridge.decision import Lane
-from weighbridge.lanes.queue.message_options import POLICY_REVISION, is_revision
+from weighbridge.lanes.queue.message_options import POLICY_REVISION
 from weighbridge.lanes.queue.stream_message import attempt_of
+from weighbridge.policy.protocol import is_revision
 from weighbridge.run import CurrentCall, running
 from weighbridge.task import TaskSpec
 
