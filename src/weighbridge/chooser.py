@@ -24,7 +24,7 @@ from weighbridge.errors import (
 from weighbridge.events import emit
 from weighbridge.policy import Explanation, Policy
 from weighbridge.settings import DEFAULT_ARGUMENTS_LIMIT_BYTES, ArgumentsCheck
-from weighbridge.shadow import Shadow
+from weighbridge.shadow import ShadowCounter
 from weighbridge.surroundings import Queue, Readings
 from weighbridge.task import OnUnavailable, Registry, TaskSpec
 
@@ -61,7 +61,7 @@ class Chooser:
         readings: Readings | None = None,
         queue: Queue | None = None,
         failures: PolicyFailures | None = None,
-        shadow: Shadow | None = None,
+        shadow: ShadowCounter | None = None,
         arguments_check: ArgumentsCheck = ArgumentsCheck.OFF,
         arguments_check_share: float = 1.0,
         arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,

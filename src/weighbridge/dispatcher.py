@@ -30,6 +30,7 @@ from weighbridge.opening import (
     connected,
     open_in_process,
     open_queue,
+    open_recorder,
     refuse_uncallable,
     report_unreachable,
     settings_from,
@@ -133,6 +134,7 @@ class Dispatcher:
             stack.callback(loop_sampler.stop)  # after the lanes have closed: a drain may take its time
             loop_sampler.start()
             queue = await open_queue(self.settings, broker=self._broker, registry=registry, stack=stack)
+            await open_recorder(self._policies.recorder, settings=self.settings, queue=queue, stack=stack)
             in_process = self._in_process = await open_in_process(
                 self.settings, queue=queue, registry=registry, on_error=self._on_error, stack=stack
             )

@@ -15,6 +15,7 @@ from weighbridge.handover import NoHandOver, QueueHandOver
 from weighbridge.lanes.in_process import HandOver, InProcessLane, OnError
 from weighbridge.outlook import crossing_tasks
 from weighbridge.settings import Settings
+from weighbridge.shadow import Recorder, ShadowStore
 from weighbridge.task import Registry
 
 if TYPE_CHECKING:
@@ -86,6 +87,40 @@ def _made(settings: Settings, broker: dramatiq.Broker | None, registry: Registry
     for spec in crossing_tasks(registry):
         queue.bind(spec)
     return queue, StartCheck(used)
+
+
+async def open_recorder(
+    recorder: Recorder | None, *, settings: Settings, queue: QueueLane | None, stack: AsyncExitStack
+) -> None:
+    """Have the shadow's counts kept until ``stack`` closes it: in the file of the settings, else by the broker.
+
+    :raises SettingsError: if the file cannot be used.
+    """
+    store = None if recorder is None else await anyio.to_thread.run_sync(_store, settings, queue)
+    if recorder is None or store is None:
+        return
+    recorder.start(store)
+
+    async def stop() -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(recorder.stop)
+
+    stack.push_async_callback(stop)
+
+
+def _store(settings: Settings, queue: QueueLane | None) -> ShadowStore | None:
+    if settings.shadow_file is not None:
+        from weighbridge.shadow.file_store import FileStore  # noqa: PLC0415  # not every Python has SQLite
+
+        file = FileStore(settings.shadow_file)
+        file.check()
+        return file
+    if queue is None:
+        return None
+    from weighbridge.lanes.queue import StreamsBroker  # noqa: PLC0415  # as in connected()
+    from weighbridge.shadow.server_store import store_of  # noqa: PLC0415  # as in connected()
+
+    return store_of(queue.broker) if isinstance(queue.broker, StreamsBroker) else None
 
 
 async def open_in_process(

@@ -17,7 +17,7 @@ from weighbridge.policy import Policy, file_of, load_policy, reads_of, revision_
 from weighbridge.policy_watch import PolicyWatch, WatchedFile
 from weighbridge.readings import LiveReadings
 from weighbridge.settings import Settings
-from weighbridge.shadow import Shadow
+from weighbridge.shadow import Recorder, ShadowCounter
 from weighbridge.surroundings import Queue
 from weighbridge.task import Registry
 
@@ -52,7 +52,10 @@ class PolicyHolder:
         self._has_broker = has_broker
         self.policy: Policy = load_policy(reference)
         #: It needs no broker, for nothing is queued because of it.
-        self.shadow: Final = None if shadow is None else Shadow(load_policy(shadow))
+        self.shadow: Final = None if shadow is None else ShadowCounter(load_policy(shadow))
+        #: Writes what is counted of the shadow, while the dispatcher is open.
+        self.recorder: Final = None if self.shadow is None else Recorder(self.shadow)
+        self._tell_shadow()
         self.failures: Final = PolicyFailures()
         self._changing = threading.Lock()
         self._chooser: Chooser | None = None
@@ -122,6 +125,10 @@ class PolicyHolder:
         reads, of_shadow = reads_of(policy), frozenset() if self.shadow is None else reads_of(self.shadow.policy)
         return None if reads is None or of_shadow is None else reads | of_shadow
 
+    def _tell_shadow(self) -> None:
+        if self.shadow is not None:
+            self.shadow.beside(self.policy, revision_of(self.policy))
+
     def _replace(self, policy: Policy) -> None:
         """With the lock held."""
         if self._chooser is not None and self._readings is not None:
@@ -129,6 +136,7 @@ class PolicyHolder:
             self._chooser.use(policy)
             self._readings.watch(self._reads(policy))
         before, self.policy = self.policy, policy
+        self._tell_shadow()
         emit(
             logger,
             POLICY_REPLACED,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypedDict
 from urllib.parse import urlsplit
 
@@ -20,18 +19,14 @@ from pydantic_settings import (
 )
 
 from weighbridge.errors import SettingsError
+from weighbridge.settings_fault import PREFIX, refuse_misspelt_variables, settings_error
 from weighbridge.settings_file import file_settings
 
-PREFIX = "WEIGHBRIDGE_"
 DEFAULT_NAMESPACE: Final = "weighbridge"
 DEFAULT_LEASE_S: Final = 15.0
 #: The bytes of a call's encoded arguments: no broker likes large messages, and what is large belongs into a store.
 DEFAULT_ARGUMENTS_LIMIT_BYTES: Final = 256 * 1024
 BROKER_SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
-#: What Kubernetes puts into each pod for a Service named ``weighbridge`` or ``weighbridge-…``.
-_SERVICE_LINK: Final = re.compile(
-    rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
-)
 
 
 class OnFailure(StrEnum):
@@ -72,6 +67,12 @@ class Settings(BaseSettings):
         default=None,
         description="A second policy, given as `policy` is: asked about each call and never obeyed; what it would have "
         "decided is counted.",
+    )
+    shadow_file: Path | None = Field(
+        default=None,
+        description="A file (SQLite) that keeps what is counted of the shadow policy, for `weighbridge policy diff`; "
+        "the processes of one machine share it. None: the broker keeps it, if that is Redis or Valkey; else nothing "
+        "does.",
     )
     policy_watch_s: float = Field(
         default=0.0,
@@ -172,11 +173,11 @@ class Settings(BaseSettings):
     )
 
     def __init__(self, **values: Any) -> None:
-        _refuse_misspelt_variables(os.environ, known=type(self).model_fields)
+        refuse_misspelt_variables(os.environ, known=type(self).model_fields)
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise _settings_error(error, known=type(self).model_fields) from None
+            raise settings_error(error, known=type(self).model_fields) from None
 
     @classmethod
     def settings_customise_sources(
@@ -235,6 +236,7 @@ class Settings(BaseSettings):
 class SettingsArguments(TypedDict, total=False):
     """The settings as keyword arguments; the meaning of each is at :class:`Settings`."""
 
+    shadow_file: str | os.PathLike[str] | None
     policy_watch_s: float
     broker_url: str | None
     namespace: str
@@ -253,44 +255,3 @@ class SettingsArguments(TypedDict, total=False):
     arguments_check: Literal["off", "warn", "strict"] | ArgumentsCheck
     arguments_check_share: float
     arguments_limit_kib: int
-
-
-def _refuse_misspelt_variables(environ: Mapping[str, str], *, known: Mapping[str, object]) -> None:
-    names = {PREFIX + name.upper() for name in known}
-    for variable in environ:
-        upper = variable.upper()
-        if upper.startswith(PREFIX) and upper not in names:
-            remedy = _suggest(upper, names, what="variable")
-            if _SERVICE_LINK.fullmatch(upper):
-                remedy = (
-                    "if Kubernetes has set it, for a Service of such a name, put `enableServiceLinks: false` into "
-                    "the pod's spec; else remove it"
-                )
-            raise SettingsError(setting=variable, problem="is not a setting", remedy=remedy)
-
-
-def _settings_error(error: ValidationError, *, known: Mapping[str, object]) -> SettingsError:
-    """The first fault as a SettingsError; the value is left out, since it may hold a password."""
-    fault = error.errors(include_input=False, include_url=False)[0]
-    own = fault.get("ctx", {}).get("error")
-    if isinstance(own, SettingsError):
-        return own
-    name = str(fault["loc"][0]) if fault["loc"] else "(all)"
-    if fault["type"] == "extra_forbidden":
-        return SettingsError(
-            setting=name, problem="is not a setting", remedy=_suggest(name, set(known), what="setting")
-        )
-    given = os.environ.get(PREFIX + name.upper())
-    source = f"set {PREFIX}{name.upper()} to" if given is not None else "give"
-    message = fault["msg"].removeprefix("Value error, ")
-    shown = f" ({given!r})" if given is not None and name != "broker_url" else ""
-    return SettingsError(
-        setting=name,
-        problem=f"is not valid{shown}: {message}",
-        remedy=f"{source} a value that fits (see the reference page on settings)",
-    )
-
-
-def _suggest(name: str, known: set[str], *, what: str) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"remove it, or use a known {what}: {', '.join(sorted(known))}"

@@ -32,7 +32,8 @@ from weighbridge.load.loop_blocks import LoopBlocks
 from weighbridge.policy import policy_schema
 from weighbridge.policy.change import Change
 from weighbridge.policy.explanation import TriedRule
-from weighbridge.settings import PREFIX, Settings
+from weighbridge.settings import Settings
+from weighbridge.settings_fault import PREFIX
 from weighbridge.shadow import Shadow, ShadowCount
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -93,7 +94,12 @@ def _takes(name: str, field: Any) -> str:
         return ", ".join(f"`{member.value}`" for member in kind)
     if kind is bool:
         return "`true`, `false`"
-    words = {int: "a whole number", float: "seconds" if name.endswith("_s") else "a number", str: "text"}[kind]
+    words = {
+        int: "a whole number",
+        float: "seconds" if name.endswith("_s") else "a number",
+        str: "text",
+        Path: "a path",
+    }[kind]
     for bound in field.metadata:
         for sign, attribute in (("≥", "ge"), (">", "gt"), ("≤", "le")):
             limit = getattr(bound, attribute, None)

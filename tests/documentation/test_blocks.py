@@ -18,7 +18,8 @@ from tests.documentation.page import OpenPage
 
 from weighbridge.cli.group import command as weighbridge_command
 from weighbridge.policy import parse_policy
-from weighbridge.settings import PREFIX, Settings
+from weighbridge.settings import Settings
+from weighbridge.settings_fault import PREFIX
 
 #: Blocks that cannot run, by page and reason. Each has the same words in a comment above it.
 NOT_RUN = {

@@ -21,10 +21,12 @@ import httpx
 import pytest
 import redis
 from blockbuster import BlockBuster
+from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from tests.documentation.blocks import ROOT, blocks_of
 from tests.documentation.page import OpenPage
 
+from weighbridge.cli.group import command as weighbridge_command
 from weighbridge.lanes.queue import connect
 from weighbridge.lanes.queue.dead_letters import DeadReason
 from weighbridge.policy import shipped_names
@@ -193,7 +195,7 @@ def test_the_page_on_the_commit_point_enqueues_after_the_database_has_committed(
             module.log.append("enqueue")
 
     with TestClient(module.app) as client:
-        module.dispatcher.dispatch.queue._broker.add_middleware(Watch())
+        module.dispatcher.dispatch.queue.broker.add_middleware(Watch())
         assert client.post("/orders/1").status_code == 200
         assert client.post("/orders/2/invoice").json() == {"accepted": True}
     assert module.log == ["begin", "commit of the database", "enqueue", "enqueue"]
@@ -416,6 +418,30 @@ def call_id_of(text: str) -> str:
 
 
 # -- the tutorial on policies, as a reader does it ----------------------------------------------------------
+
+
+def test_the_page_on_shadow_policies_shows_what_was_counted_to_people_and_to_metrics(
+    open_page: OpenOne, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_SHADOW_FILE", "shadow.sqlite3")
+    monkeypatch.setenv("COLUMNS", "120")
+    page = open_page("docs/how-to/shadow-policy.md")
+    page.import_all()
+    urls = re.findall(r"curl -X POST localhost:8000(\S+)", page.page.read_text(encoding="utf-8"))
+    with TestClient(page.modules["app"].app) as client:
+        assert {client.post(url).json()["lane"] for url in urls} == {"in_process"}
+    shown = next(block.code for block in page.blocks if block.language == "text")
+    told = CliRunner().invoke(weighbridge_command, ["policy", "diff"]).stdout
+    assert _without_times(told) == _without_times(shown)
+    observed = {
+        (one.attributes["task"], one.attributes["diverges"]): one.value
+        for one in page.modules["metrics"].shadow_calls(None)
+    }
+    assert observed == {("app.render", True): 3, ("app.notify", False): 3}
+
+
+def _without_times(text: str) -> list[str]:
+    return [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME", line).rstrip() for line in text.splitlines()]
 
 
 def test_the_tutorial_on_policies_shows_what_a_reader_gets(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.property.test_policy import facts, policies
 from weighbridge.chooser import Chooser
 from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
 from weighbridge.policy import Policy, RulePolicy
-from weighbridge.shadow import Shadow
+from weighbridge.shadow import ShadowCounter
 from weighbridge.task import Registry, TaskSpec
 
 
@@ -49,7 +49,7 @@ class AnswersNonsense:
 def test_a_shadow_never_changes_an_outcome(
     policy: RulePolicy, shadow: Policy, spec: TaskSpec, loads: list[Facts]
 ) -> None:
-    registry, of_shadow = Registry(), Shadow(shadow)
+    registry, of_shadow = Registry(), ShadowCounter(shadow)
     registry.add(spec)
     for load in loads:
         alone = Chooser(registry=registry, policy=policy, readings=Load(load))

@@ -11,7 +11,7 @@ from weighbridge.arguments import ArgumentCodec
 from weighbridge.chooser import Chooser
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
 from weighbridge.policy import Policy, load_policy
-from weighbridge.shadow import Shadow, ShadowCount
+from weighbridge.shadow import ShadowCount, ShadowCounter
 from weighbridge.task import Registry, TaskSpec
 
 
@@ -64,13 +64,13 @@ class Shrinks:
         return Decision(Lane.QUEUE if facts.payload_bytes else Lane.IN_PROCESS, "by size", "size")
 
 
-def chooser(registry: Registry, shadow: Shadow, *, policy: str = "by-weight") -> Chooser:
+def chooser(registry: Registry, shadow: ShadowCounter, *, policy: str = "by-weight") -> Chooser:
     return Chooser(registry=registry, policy=load_policy(policy), readings=Busy(), shadow=shadow)
 
 
 def test_what_it_would_have_decided_is_counted_by_task_and_rule_and_never_obeyed() -> None:
     registry, spec = registered(weight=1.0)
-    shadow = Shadow(load_policy("spill-over"))
+    shadow = ShadowCounter(load_policy("spill-over"))
 
     calls = [chooser(registry, shadow).choose(spec.func, ([1],)) for _ in range(3)]
 
@@ -91,7 +91,7 @@ def test_what_it_would_have_decided_is_counted_by_task_and_rule_and_never_obeyed
 
 def test_an_answer_that_looks_at_the_declaration_alone_does_not_depend_on_load() -> None:
     registry, spec = registered(weight=1.0)
-    shadow = Shadow(load_policy("all-queued"))
+    shadow = ShadowCounter(load_policy("all-queued"))
 
     chooser(registry, shadow).choose(spec.func, ([1],))
 
@@ -100,7 +100,7 @@ def test_an_answer_that_looks_at_the_declaration_alone_does_not_depend_on_load()
 
 def test_a_call_that_no_policy_decides_is_not_compared() -> None:
     registry, _ = registered(weight=1.0)
-    shadow = Shadow(load_policy("all-queued"))
+    shadow = ShadowCounter(load_policy("all-queued"))
 
     chooser(registry, shadow).choose(warm)
 
@@ -109,7 +109,7 @@ def test_a_call_that_no_policy_decides_is_not_compared() -> None:
 
 def test_explaining_counts_nothing() -> None:
     registry, spec = registered(weight=1.0)
-    shadow = Shadow(load_policy("all-queued"))
+    shadow = ShadowCounter(load_policy("all-queued"))
 
     chooser(registry, shadow).explain(spec.func, ([1],), {})
 
@@ -119,7 +119,7 @@ def test_explaining_counts_nothing() -> None:
 @pytest.mark.parametrize("policy", [Broken(), BrokenWithDefault()])
 def test_a_shadow_that_fails_changes_nothing_and_is_counted(policy: Policy) -> None:
     registry, spec = registered(weight=1.0)
-    shadow = Shadow(policy)
+    shadow = ShadowCounter(policy)
 
     call = chooser(registry, shadow).choose(spec.func, ([1],))
 
@@ -132,7 +132,7 @@ def test_arguments_that_fail_when_a_shadow_asks_for_their_size_change_nothing(mo
         raise RuntimeError("a serializer of the user's fails")
 
     registry, spec = registered(weight=1.0)
-    shadow = Shadow(Shrinks())
+    shadow = ShadowCounter(Shrinks())
     monkeypatch.setattr(ArgumentCodec, "encode", encode)
 
     call = chooser(registry, shadow).choose(spec.func, ([1],))
@@ -145,7 +145,7 @@ def test_counts_are_sorted_by_task_and_the_most_calls() -> None:
         return lambda appointed: Facts(weight=1.0, in_process=InProcessReading(waiting=waiting))
 
     _, spec = registered(weight=1.0)
-    shadow = Shadow(load_policy("spill-over"))
+    shadow = ShadowCounter(load_policy("spill-over"))
     decision = Decision(Lane.IN_PROCESS, "r", "obeyed", "v1")
     for waiting in (0, 9, 9, 9, 0):
         shadow.compare(spec, 1.0, decision, facts(waiting))

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from weighbridge.cli.group import RefusedError
 from weighbridge.cli.leash import LeashedProcess
-from weighbridge.settings import PREFIX
+from weighbridge.settings_fault import PREFIX
 
 START_TIMEOUT_S: Final = 30.0
 GRACE_S: Final = 15.0

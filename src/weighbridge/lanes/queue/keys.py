@@ -19,6 +19,7 @@ key                                 type        life
 ``<ns>:{workers}:live:<id>``        string      TTL: what one live worker process says of itself
 ``<ns>:primary``                    none        never written: in a cluster its slot is where the namespace lies
 ``<ns>:doctor``                     string      TTL: what ``weighbridge doctor`` writes to see whether it can
+``<ns>:shadow:<day>``               hash        TTL: what was counted of the shadow policy on one day (UTC)
 ==================================  ==========  ===============================================================
 """
 
@@ -71,6 +72,11 @@ def primary_key(namespace: str) -> str:
 def probe_key(namespace: str) -> str:
     """What a check of the server writes, and lets expire."""
     return f"{namespace}:doctor"
+
+
+def shadow_key(namespace: str, day: str) -> str:
+    """The shadow policy's counts of one day, which stands there as ``YYYY-MM-DD``."""
+    return f"{namespace}:shadow:{day}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from typing import Final
 
 import dramatiq
 
@@ -44,7 +45,7 @@ class QueueLane:
         close_broker: bool,
         arguments_limit_bytes: int = DEFAULT_ARGUMENTS_LIMIT_BYTES,
     ) -> None:
-        self._broker = broker
+        self.broker: Final = broker
         self._arguments_limit_bytes = arguments_limit_bytes
         self._timeout_s = timeout_s
         self._waiting_limit = waiting_limit
@@ -87,15 +88,15 @@ class QueueLane:
         self._availability.end()
         # A broker may not be closed under a thread that is still in it. That thread closes what is its own.
         if self._close_broker and ended:
-            self._broker.close()
-            client = getattr(self._broker, "client", None)
+            self.broker.close()
+            client = getattr(self.broker, "client", None)
             if client is not None:  # the broker's maker made it too, and a broker leaves it open
                 client.close()
 
     def bind(self, spec: TaskSpec) -> TypedActor:
         """Make a task known to the broker, without I/O of ours. Raises what :func:`bind` of this package does."""
         with self._binding:
-            return bind(self._broker, spec, arguments_limit_bytes=self._arguments_limit_bytes)
+            return bind(self.broker, spec, arguments_limit_bytes=self._arguments_limit_bytes)
 
     def check(self, spec: TaskSpec, options: CallOptions) -> None:
         """Make sure that the broker can do what a call asks for, and knows its task. On any thread.
@@ -106,10 +107,10 @@ class QueueLane:
         :raises OptionError: if it cannot do what an option asks for.
         :raises DuplicateTaskError, BrokerError: as :meth:`bind`, for a task that was declared since the opening.
         """
-        actor = self._broker.actors.get(spec.name)
+        actor = self.broker.actors.get(spec.name)
         if not isinstance(actor, TypedActor) or actor.spec is not spec:
             self.bind(spec)
-        if options.expires_s is not None and "max_age" not in self._broker.actor_options:
+        if options.expires_s is not None and "max_age" not in self.broker.actor_options:
             raise OptionError(
                 task=spec.name,
                 problem=f"was given expires_s={options.expires_s}, and the broker has no AgeLimit",
@@ -262,7 +263,7 @@ class QueueLane:
 
         :raises BrokerError: if the broker does not answer, or is of a kind that cannot tell.
         """
-        waiting = getattr(self._broker, "waiting", None)
+        waiting = getattr(self.broker, "waiting", None)
         if not callable(waiting):
             raise BrokerError(
                 broker=self._writer.address,
@@ -276,4 +277,4 @@ class QueueLane:
             raise broker_error(unreached(error, address=address), address=address) from error
 
     def _any_queue(self) -> str:
-        return min(self._broker.get_declared_queues(), default="default")
+        return min(self.broker.get_declared_queues(), default="default")

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
-from weighbridge.lanes.queue.keys import QueueKeys, primary_key, probe_key, queues_key, worker_index_key, worker_key
+from weighbridge.lanes.queue.keys import (
+    QueueKeys,
+    primary_key,
+    probe_key,
+    queues_key,
+    shadow_key,
+    worker_index_key,
+    worker_key,
+)
 
 #: What to do for who may not do what an operator may.
 OPERATOR: Final = "run it as the operator's user (docs/how-to/security.md has its rules)"
@@ -25,7 +33,7 @@ class Role(StrEnum):
     WORKER = "worker"
     """A worker: it reads and ends calls, adds others, and writes dead letters, which it cannot read."""
     OPERATOR = "operator"
-    """``weighbridge doctor`` and ``weighbridge dead``."""
+    """``weighbridge doctor``, ``weighbridge dead`` and ``weighbridge policy diff``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,8 @@ _PRODUCER: Final[tuple[Grant, ...]] = (
     _IN_A_CLUSTER,
     _READINESS,
 )
+#: What a web process counts of a shadow policy. Of what is there it reads the number of its own last write.
+_SHADOW: Final = Grant(commands=("evalsha", "hget", "hset", "hsetnx", "hincrby", "expire"), keys=("~shadow",))
 _WORKER: Final[tuple[Grant, ...]] = (
     *_PRODUCER[1:],
     Grant(commands=("evalsha",), keys=("~stream", "~delayed", "~wake", "~mark", "~crashes", "~dead", "~letter")),
@@ -92,6 +102,7 @@ _OPERATOR: Final[tuple[Grant, ...]] = (
     Grant(commands=("zcount",), keys=("%R~delayed", "%R~dead")),
     Grant(commands=("zrange", "zrem", "hget", "hgetall", "pttl", "del"), keys=("~dead", "~letter")),
     Grant(commands=("zrange", "get", "pttl"), keys=("%R~worker_index", "%R~worker")),
+    Grant(commands=("hgetall",), keys=("%R~shadow",)),
     _IN_A_CLUSTER,
 )
 #: For what is read or deleted together. It allows no command that is not allowed by itself.
@@ -104,7 +115,7 @@ def acl_rules(role: Role, namespace: str = "weighbridge") -> tuple[str, ...]:
     """What follows the user's name and password in ``ACL SETUSER``, one rule a line."""
     match role:
         case Role.PRODUCER:
-            anywhere, grants = _ANYWHERE, _PRODUCER
+            anywhere, grants = _ANYWHERE, (*_PRODUCER, _SHADOW)
         case Role.WORKER:
             anywhere, grants = (*_ANYWHERE, *_TOGETHER), _WORKER
         case Role.OPERATOR:
@@ -145,6 +156,7 @@ def _patterns(namespace: str) -> dict[str, str]:
         "worker": worker_key(plain, "*"),
         "probe": probe_key(plain),
         "primary": primary_key(plain),
+        "shadow": shadow_key(plain, "*"),
     }
 
 

@@ -1,16 +1,15 @@
-"""The shadow policy: asked about each call beside the one that decides, never obeyed, and compared with it."""
+"""A shadow policy as its user sees it: what it has said of the calls so far."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final
 
-from weighbridge.appointed import MOST_KEPT, Appointed
-from weighbridge.decision import Decision, Facts, Lane
+from weighbridge.appointed import Appointed
+from weighbridge.decision import Lane
 from weighbridge.policy import Policy
-from weighbridge.task import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,30 @@ class ShadowCount:
 
 
 #: A row of the counts, less the calls.
-_Key = tuple[str, str, str, Lane, str, Lane, bool]
+Row = tuple[str, str, str, Lane, str, Lane, bool]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Calls by row, and those without one: where the shadow failed, by task and revision; beyond the last row."""
+
+    calls: Counter[Row] = field(default_factory=Counter)
+    failed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    uncounted: Counter[str] = field(default_factory=Counter)
+
+    def __sub__(self, earlier: Tally) -> Tally:
+        return Tally(
+            self.calls - earlier.calls, self.failed - earlier.failed, self.uncounted - earlier.uncounted
+        )  # of each what is above 0
+
+    def copy(self) -> Tally:
+        """One that stays as it is."""
+        return Tally(self.calls.copy(), self.failed.copy(), self.uncounted.copy())
+
+    @property
+    def total(self) -> int:
+        """All calls in it."""
+        return self.calls.total() + self.failed.total() + self.uncounted.total()
 
 
 class Shadow:
@@ -48,8 +70,7 @@ class Shadow:
         self.policy: Final = policy
         self._appointed: Final = Appointed(policy)
         self._lock = threading.Lock()
-        self._calls: dict[_Key, int] = {}
-        self._failed: dict[str, int] = {}
+        self._tally = Tally()
 
     @property
     def revision(self) -> str:
@@ -58,31 +79,22 @@ class Shadow:
 
     @property
     def counts(self) -> tuple[ShadowCount, ...]:
-        """What it said of the calls so far, by task, most calls first."""
+        """What it said of the calls so far, by task, most calls first. Of 4,096 rows at most."""
         with self._lock:
-            rows = [ShadowCount(*key, calls) for key, calls in self._calls.items()]
+            rows = [ShadowCount(*row, calls) for row, calls in self._tally.calls.items()]
         return tuple(sorted(rows, key=lambda row: (row.task, -row.calls, row.rule, row.shadow_rule)))
 
     @property
     def failures(self) -> dict[str, int]:
         """How often it has failed, or what it asks for could not be read, by task. Such a call is not compared."""
+        by_task: Counter[str] = Counter()
         with self._lock:
-            return dict(self._failed)
+            for (task, _), calls in self._tally.failed.items():
+                by_task[task] += calls
+        return dict(by_task)
 
-    def compare(self, spec: TaskSpec, weight: float, decision: Decision, facts: Callable[[Appointed], Facts]) -> None:
-        """Ask the policy about a call that was decided, and count both answers. Nothing that happens here gets out.
-
-        :param facts: Gives what a policy looks at; asked only if the declaration does not decide alone.
-        """
-        try:
-            static = self._appointed.static(spec, weight)
-            other = self._appointed.ask(facts(self._appointed)) if static is None else static
-        except Exception:  # noqa: BLE001  # a shadow must not change an outcome, whatever its code does
-            with self._lock:
-                self._failed[spec.name] = self._failed.get(spec.name, 0) + 1
-            return
-        by_load = static is None
+    @property
+    def uncounted(self) -> int:
+        """Calls that were compared and have no row, since rules with names that are made up had taken all of them."""
         with self._lock:
-            key = (spec.name, decision.revision, decision.rule, decision.lane, other.rule, other.lane, by_load)
-            if key in self._calls or len(self._calls) < MOST_KEPT:
-                self._calls[key] = self._calls.get(key, 0) + 1
+            return self._tally.uncounted.total()

@@ -1,0 +1,257 @@
+"""What is counted of a shadow is kept: in a file or by a real server, once for each process, over restarts."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from weighbridge.decision import Lane
+from weighbridge.errors import BrokerError, SettingsError
+from weighbridge.lanes.queue import StreamsBroker
+from weighbridge.lanes.queue.keys import shadow_key
+from weighbridge.shadow import KEPT_DAYS, ShadowCount, ShadowStore, comparisons
+from weighbridge.shadow.fields import delta_of
+from weighbridge.shadow.file_store import FileStore
+from weighbridge.shadow.server_store import store_of
+from weighbridge.shadow.shadow import Row, Tally
+from weighbridge.shadow.store import Delta
+
+NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+TODAY = NOON.date()
+RENDER: Row = ("app.render", "v1", "otherwise", Lane.IN_PROCESS, "heavy", Lane.QUEUE, False)
+NOTIFY: Row = ("app.notify", "v1", "otherwise", Lane.IN_PROCESS, "otherwise", Lane.IN_PROCESS, True)
+
+Make = Callable[[], ShadowStore]
+
+
+@pytest.fixture
+def server(redis_url: str) -> Callable[[], ShadowStore]:
+    namespace = f"shadow-{uuid.uuid4().hex}"
+    return lambda: store_of(StreamsBroker(client=redis.Redis.from_url(redis_url), namespace=namespace))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[], ShadowStore]:
+    return lambda: FileStore(tmp_path / "shadow.sqlite3")
+
+
+@pytest.fixture(params=["server", "file"])
+def make(request: pytest.FixtureRequest) -> Make:
+    made: Make = request.getfixturevalue(request.param)
+    return made
+
+
+def delta(
+    *rows: Row, writer: str = "w1", number: int = 1, now: datetime = NOON, calls: int = 1, shadow: str = "s1"
+) -> Delta:
+    tally = Tally()
+    for row in rows:
+        tally.calls[row] += calls
+    names = {"v1": "all-in-process", "s1": "by-weight"}
+    return delta_of(tally, shadow=shadow, names=names, now=now, writer=writer, number=number)
+
+
+def test_what_is_added_comes_back(make: Make) -> None:
+    make().add(delta(RENDER, NOTIFY, calls=3))
+
+    (found,) = comparisons([make().read(TODAY)])
+
+    assert (found.policy, found.revision) == ("all-in-process", "v1")
+    assert (found.shadow_policy, found.shadow_revision) == ("by-weight", "s1")
+    assert set(found.counts) == {ShadowCount(*RENDER, 3), ShadowCount(*NOTIFY, 3)}
+    assert (found.calls, found.diverging, found.days, found.uncounted, found.failures) == (6, 3, 1, 0, {})
+    assert (found.since, found.until) == (NOON, NOON)
+
+
+def test_processes_and_later_deltas_are_summed_up(make: Make) -> None:
+    later = NOON + timedelta(minutes=5)
+    make().add(delta(RENDER, calls=2))
+    make().add(delta(RENDER, NOTIFY, writer="w2", now=later))
+    make().add(delta(RENDER, number=2, now=later))
+
+    (found,) = comparisons([make().read(TODAY)])
+
+    assert found.counts == (ShadowCount(*RENDER, 4), ShadowCount(*NOTIFY, 1))
+    assert (found.since, found.until) == (NOON, later)
+
+
+def test_a_delta_whose_answer_was_lost_is_written_again_and_counts_once(make: Make) -> None:
+    for number in (1, 1, 2, 2, 1):
+        make().add(delta(RENDER, number=number))
+
+    (found,) = comparisons([make().read(TODAY)])
+
+    assert found.calls == 2
+
+
+def test_writers_at_the_same_time_lose_nothing(make: Make) -> None:
+    def write(writer: str) -> None:
+        for number in range(1, 11):
+            make().add(delta(RENDER, writer=writer, number=number))
+
+    writers = [threading.Thread(target=write, args=(f"w{n}",)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    (found,) = comparisons([make().read(TODAY)])
+    assert found.calls == 40
+
+
+def test_days_are_kept_apart_and_summed_up_when_asked_for(make: Make) -> None:
+    yesterday = TODAY - timedelta(days=1)
+    make().add(delta(RENDER, now=NOON - timedelta(days=1)))
+    make().add(delta(RENDER, number=2))
+
+    assert [found.calls for found in comparisons([make().read(TODAY)])] == [1]
+    (found,) = comparisons(make().read(day) for day in (TODAY, yesterday))
+    assert (found.calls, found.days, found.since.date(), found.until.date()) == (2, 2, yesterday, TODAY)
+
+
+def test_a_day_is_one_in_utc(make: Make) -> None:
+    east = datetime.fromisoformat("2026-11-29T01:30:00+02:00")
+    make().add(delta(RENDER, now=east))
+    assert [found.calls for found in comparisons([make().read(TODAY)])] == [1]
+
+
+def test_pairs_of_policies_are_kept_apart_the_latest_first(make: Make) -> None:
+    make().add(delta(RENDER, shadow="s0", now=NOON - timedelta(hours=2)))
+    make().add(delta(NOTIFY, number=2))
+
+    found = comparisons([make().read(TODAY)])
+
+    assert [(each.shadow_revision, each.shadow_policy, each.calls) for each in found] == [
+        ("s1", "by-weight", 1),
+        ("s0", "", 1),
+    ]
+
+
+def test_a_failing_shadow_and_calls_beyond_the_last_row_are_kept(make: Make) -> None:
+    tally = Tally()
+    tally.failed["app.render", "v1"] = 4
+    tally.failed["app.render", "v2"] = 1
+    tally.uncounted["v1"] = 7
+    make().add(delta_of(tally, shadow="s1", names={}, now=NOON, writer="w", number=1))
+
+    found = {each.revision: each for each in comparisons([make().read(TODAY)])}
+
+    assert (found["v1"].failures, found["v1"].uncounted, found["v1"].calls) == ({"app.render": 4}, 7, 7)
+    assert (found["v2"].failures, found["v2"].uncounted, found["v2"].calls) == ({"app.render": 1}, 0, 0)
+
+
+def test_a_day_without_counts_is_empty(make: Make) -> None:
+    make().add(delta(RENDER))
+    assert make().read(date(2020, 1, 1)) == {}
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+rows = st.tuples(names, names, names, st.sampled_from(Lane), names, st.sampled_from(Lane), st.booleans())
+
+
+@given(tallies=st.lists(st.dictionaries(rows, st.integers(1, 10**9), max_size=4), min_size=1, max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+def test_whatever_rules_and_tasks_are_called_their_counts_come_back(make: Make, tallies: list[dict[Row, int]]) -> None:
+    writer = uuid.uuid4().hex  # examples share one store
+    expected = Tally()
+    for number, calls in enumerate(tallies, 1):
+        tally = Tally()
+        tally.calls.update({(row[0], f"{writer}{row[1]}", *row[2:]): n for row, n in calls.items()})
+        expected.calls.update(tally.calls)
+        make().add(delta_of(tally, shadow="s", names={}, now=NOON, writer=writer, number=number))
+
+    found = {each for pair in comparisons([make().read(TODAY)]) for each in pair.counts}
+
+    own = {each for each in found if each.revision.startswith(writer)}
+    assert own == {ShadowCount(*row, calls) for row, calls in expected.calls.items()}
+
+
+# -- by a server --------------------------------------------------------------------------------------------
+
+
+def test_what_a_server_keeps_expires(redis_url: str) -> None:
+    namespace = f"shadow-{uuid.uuid4().hex}"
+    client = redis.Redis.from_url(redis_url)
+    store_of(StreamsBroker(client=client, namespace=namespace)).add(delta(RENDER))
+    assert list(client.scan_iter(f"{namespace}*")) == [shadow_key(namespace, "2026-11-28").encode()]
+    assert 0 < client.ttl(shadow_key(namespace, "2026-11-28")) <= KEPT_DAYS * 86_400
+
+
+def test_a_server_that_is_away_is_named() -> None:
+    client = redis.Redis(port=1, retry=Retry(NoBackoff(), 0))
+    store = store_of(StreamsBroker(client=client, namespace="away"))
+    with pytest.raises(BrokerError, match=r"localhost:1 .*cannot be reached"):
+        store.add(delta(RENDER))
+    with pytest.raises(BrokerError, match=r"localhost:1 .*cannot be reached"):
+        store.read(TODAY)
+
+
+# -- in a file ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_forgets_days_that_are_too_long_ago(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "shadow.sqlite3")
+    first, last = NOON - timedelta(days=KEPT_DAYS), NOON - timedelta(days=KEPT_DAYS - 1)
+    for number, now in enumerate((first, last, NOON), 1):
+        store.add(delta(RENDER, number=number, now=now))
+    assert store.read(first.date()) == {}
+    assert store.read(last.date()) != {}
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/shadow.sqlite3", "."])
+def test_a_file_that_cannot_be_made_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"shadow_file.*cannot be used.*in a folder that is there"):
+        FileStore(tmp_path / name).check()
+
+
+def test_a_file_of_another_kind_is_refused_and_not_touched(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database " * 100)
+    with pytest.raises(SettingsError, match=r"shadow_file.*not a database.*no other program's"):
+        FileStore(file).check()
+    assert file.read_text() == "not a database " * 100
+
+
+def test_the_database_of_another_program_is_refused_and_not_touched(tmp_path: Path) -> None:
+    file = tmp_path / "orders.sqlite3"
+    with sqlite3.connect(file) as orders:
+        orders.execute("CREATE TABLE orders (id INTEGER)")
+    orders.close()
+    before = file.read_bytes()
+    for use in (FileStore(file).check, lambda: FileStore(file).add(delta(RENDER)), lambda: FileStore(file).read(TODAY)):
+        with pytest.raises(SettingsError, match="another program's database"):
+            use()
+    assert file.read_bytes() == before
+
+
+def test_reading_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"shadow_file.*where no file is.*start the service"):
+        FileStore(tmp_path / "shadow.sqlite3").read(TODAY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_process_holds_is_waited_for_and_then_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weighbridge.shadow.file_store.BUSY_S", 0.05)
+    store = FileStore(tmp_path / "shadow.sqlite3")
+    store.check()
+    holder = sqlite3.connect(tmp_path / "shadow.sqlite3", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(SettingsError, match="database is locked"):
+        store.add(delta(RENDER))
+    holder.execute("ROLLBACK")
+    holder.close()
+    store.add(delta(RENDER))
+    assert store.read(TODAY) != {}

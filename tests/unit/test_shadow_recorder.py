@@ -1,0 +1,218 @@
+"""The recorder: each count reaches the store once, whatever the store does meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import date
+
+import pytest
+
+from weighbridge.arguments import ArgumentCodec
+from weighbridge.decision import Decision, Facts, Lane
+from weighbridge.errors import BrokerError
+from weighbridge.policy import load_policy
+from weighbridge.shadow import Recorder, ShadowCounter, comparisons
+from weighbridge.shadow.recorder import KEPT_AGAIN, NOT_KEPT
+from weighbridge.shadow.store import Delta
+from weighbridge.task import TaskSpec
+
+DAY = date(2026, 11, 28)
+DECISION = Decision(Lane.IN_PROCESS, "r", "otherwise", "v1")
+
+
+def report() -> None: ...
+
+
+SPEC = TaskSpec(name="app.report", func=report, is_async=False, codec=ArgumentCodec(report, task="app.report"))
+
+
+class MemoryStore:
+    """Keeps what it is given, as every store does; ``fails`` is asked before, ``loses`` after."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
+        self.deltas: list[Delta] = []
+        self.before: Callable[[], object] = lambda: None
+        self.after: Callable[[], object] = lambda: None
+
+    def add(self, delta: Delta) -> None:
+        self.before()
+        if int(self.fields.get(delta.writer, "0")) < delta.number:
+            self.deltas.append(delta)
+            self.fields[delta.writer] = f"{delta.number}"
+            for field, calls in delta.added.items():
+                self.fields[field] = f"{int(self.fields.get(field, '0')) + calls}"
+            self.fields = {**delta.first, **self.fields, **delta.last}
+        self.after()
+
+    def read(self, day: date) -> Mapping[str, str]:
+        return self.fields
+
+    @property
+    def calls(self) -> int:
+        return sum(found.calls for found in comparisons([self.fields]))
+
+
+def away() -> None:
+    raise BrokerError(broker="redis nowhere", problem="cannot be reached", remedy="start it")
+
+
+def broken() -> None:
+    raise ZeroDivisionError("of somebody else")
+
+
+def asked(shadow: ShadowCounter, times: int = 1) -> None:
+    for _ in range(times):
+        shadow.compare(SPEC, 1.0, DECISION, lambda _: Facts())
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [getattr(record, "event", "") for record in caplog.records if record.name == "weighbridge.shadow"]
+
+
+@pytest.fixture
+def shadow() -> ShadowCounter:
+    return ShadowCounter(load_policy("all-queued"))
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def test_each_write_adds_what_has_come_since_the_last_one(shadow: ShadowCounter, store: MemoryStore) -> None:
+    recorder = Recorder(shadow)
+    for times in (3, 0, 2):
+        asked(shadow, times)
+        assert recorder.write(store)
+    assert (store.calls, len(store.deltas)) == (5, 2)
+    assert shadow.counts[0].calls == 5, "the counts in memory stay"
+
+
+def test_where_both_policies_come_from_is_kept(shadow: ShadowCounter, store: MemoryStore) -> None:
+    shadow.beside(load_policy("by-weight"), "v1")
+    asked(shadow)
+    Recorder(shadow).write(store)
+    (found,) = comparisons([store.fields])
+    assert (found.policy, found.shadow_policy) == ("by-weight (shipped)", "all-queued (shipped)")
+
+
+@pytest.mark.parametrize("failure", [away, broken])
+def test_counts_wait_for_a_store_that_is_away_and_one_warning_says_so(
+    shadow: ShadowCounter, store: MemoryStore, caplog: pytest.LogCaptureFixture, failure: Callable[[], None]
+) -> None:
+    caplog.set_level(logging.INFO)
+    recorder = Recorder(shadow)
+    store.before = failure
+    for _ in range(3):
+        asked(shadow)
+        assert not recorder.write(store)
+    store.before = lambda: None
+    assert recorder.write(store)
+    assert store.calls == 3
+    assert logged(caplog) == [NOT_KEPT, KEPT_AGAIN]
+
+
+def test_a_write_whose_answer_is_lost_counts_once(shadow: ShadowCounter, store: MemoryStore) -> None:
+    recorder = Recorder(shadow)
+    store.after = away
+    asked(shadow, 2)
+    assert not recorder.write(store)
+    store.after = lambda: None
+    asked(shadow)
+    assert recorder.write(store)
+    assert store.calls == 3
+
+
+def test_while_it_runs_it_writes_again_and_again(shadow: ShadowCounter, store: MemoryStore) -> None:
+    recorder = Recorder(shadow, write_every_s=0.01)
+    written = threading.Event()
+    store.after = written.set
+    recorder.start(store)
+    for times in (1, 2):
+        written.clear()
+        asked(shadow, times)
+        assert written.wait(10)
+    recorder.stop()
+    assert store.calls == 3
+
+
+def test_the_end_writes_what_is_left(shadow: ShadowCounter, store: MemoryStore) -> None:
+    recorder = Recorder(shadow)
+    recorder.start(store)
+    asked(shadow, 4)
+    recorder.stop()
+    assert store.calls == 4
+    recorder.stop()  # a second one does nothing
+
+
+def test_what_could_not_be_kept_at_the_end_is_said_and_kept_after_the_next_start(
+    shadow: ShadowCounter, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(shadow)
+    store.before = away
+    recorder.start(store)
+    asked(shadow, 4)
+    recorder.stop()
+    assert [getattr(record, "calls", None) for record in caplog.records] == [4, 4]
+    store.before = lambda: None
+    recorder.start(store)
+    asked(shadow)
+    recorder.stop()
+    assert store.calls == 5
+
+
+def test_a_store_that_hangs_does_not_keep_the_service_from_its_end(
+    shadow: ShadowCounter, store: MemoryStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weighbridge.shadow.recorder.LAST_WRITE_S", 0.05)
+    answers = threading.Event()
+    store.before = lambda: answers.wait(30)
+    recorder = Recorder(shadow)
+    recorder.start(store)
+    asked(shadow)
+    recorder.stop()
+    assert logged(caplog) == [NOT_KEPT]
+    answers.set()
+
+
+def test_processes_that_were_forked_after_the_import_are_told_apart(shadow: ShadowCounter, store: MemoryStore) -> None:
+    forked = ShadowCounter(load_policy("all-queued"))
+    for each in (shadow, forked):
+        recorder = Recorder(each)
+        recorder._writer = "the same in both, if it was made before the fork"
+        recorder.start(store)
+        asked(each)
+        recorder.stop()
+    assert store.calls == 2
+
+
+def test_counting_goes_on_beside_writing_and_none_is_counted_twice(shadow: ShadowCounter, store: MemoryStore) -> None:
+    recorder = Recorder(shadow, write_every_s=0.001)
+    recorder.start(store)
+    threads = [threading.Thread(target=asked, args=(shadow, 500)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorder.stop()
+    assert store.calls == 2_000
+
+
+def test_calls_beyond_the_last_row_are_counted_as_such(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weighbridge.shadow.counter.MOST_KEPT", 2)
+    shadow = ShadowCounter(load_policy("all-queued"))
+    for rule in ("a", "b", "c", "a", "d"):
+        shadow.compare(SPEC, 1.0, Decision(Lane.QUEUE, "r", rule, "v1"), lambda _: Facts())
+    Recorder(shadow).write(store)
+    (found,) = comparisons([store.fields])
+    assert (shadow.uncounted, found.uncounted, found.calls) == (2, 2, 5)
+    assert {count.rule: count.calls for count in found.counts} == {"a": 2, "b": 1}
+
+
+def test_a_field_of_a_later_version_is_passed_over(shadow: ShadowCounter, store: MemoryStore) -> None:
+    asked(shadow)
+    Recorder(shadow).write(store)
+    assert comparisons([{**store.fields, '["of-later",1]': "x"}]) == comparisons([store.fields])
