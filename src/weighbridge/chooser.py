@@ -235,11 +235,13 @@ class Chooser:
         if decision is None:
             facts, payload = self._facts(appointed, spec, weight, args, kwargs, ahead)
             decision = appointed.decide(facts)
+        if self._stays_here(decision, spec):
+            return _RUN_HERE, None
         if self._shadow is not None:
             self._shadow.compare(
                 spec, weight, decision, lambda other: self._facts(other, spec, weight, args, kwargs, ahead)[0]
             )
-        return (_RUN_HERE, None) if self._stays_here(decision, spec) else (decision, payload)
+        return decision, payload
 
     def _stays_here(self, decision: Decision, spec: TaskSpec) -> bool:
         """Whether a call that the policy queues stays all the same. What asks for the queue itself is never met so."""

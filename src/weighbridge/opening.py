@@ -15,7 +15,7 @@ from weighbridge.handover import NoHandOver, QueueHandOver
 from weighbridge.lanes.in_process import HandOver, InProcessLane, OnError
 from weighbridge.outlook import crossing_tasks
 from weighbridge.settings import Settings
-from weighbridge.shadow import Recorder, ShadowStore
+from weighbridge.shadow import Recorder, ShadowStore, store_for, store_in_file
 from weighbridge.task import Registry
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def open_queue(
 
     async def close() -> None:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(queue.close)
+            await anyio.to_thread.run_sync(queue.close, limiter=_of_its_own())
 
     stack.push_async_callback(close)
     start_check.start()
@@ -103,24 +103,17 @@ async def open_recorder(
 
     async def stop() -> None:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(recorder.stop)
+            await anyio.to_thread.run_sync(recorder.stop, limiter=_of_its_own())
 
     stack.push_async_callback(stop)
 
 
 def _store(settings: Settings, queue: QueueLane | None) -> ShadowStore | None:
-    if settings.shadow_file is not None:
-        from weighbridge.shadow.file_store import FileStore  # noqa: PLC0415  # not every Python has SQLite
-
-        file = FileStore(settings.shadow_file)
-        file.check()
-        return file
-    if queue is None:
-        return None
-    from weighbridge.lanes.queue import StreamsBroker  # noqa: PLC0415  # as in connected()
-    from weighbridge.shadow.server_store import store_of  # noqa: PLC0415  # as in connected()
-
-    return store_of(queue.broker) if isinstance(queue.broker, StreamsBroker) else None
+    if settings.shadow_file is None:
+        return store_for(settings, None if queue is None else queue.broker)
+    file = store_in_file(settings)
+    file.check()
+    return file
 
 
 async def open_in_process(
@@ -175,6 +168,11 @@ def refuse_uncallable(**given: tuple[object, str]) -> None:
                 problem=f"{name} is a {type(value).__name__}, which cannot be called",
                 remedy=f"pass the function itself, {needed}",
             )
+
+
+def _of_its_own() -> anyio.CapacityLimiter:
+    """A limiter for one thread: the app's threads may all be taken, by calls that nobody waits for at shutdown."""
+    return anyio.CapacityLimiter(1)
 
 
 async def report_unreachable(queue: QueueLane) -> None:

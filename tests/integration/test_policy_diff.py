@@ -6,7 +6,9 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,19 @@ async def test_a_file_that_cannot_be_used_is_refused_when_the_service_starts(tmp
     assert dispatcher.dispatch is None
 
 
+async def test_the_end_waits_for_no_thread_of_the_app(tmp_path: Path) -> None:
+    taken = threading.Event()
+    dispatcher = Dispatcher(policy="all-in-process", shadow_policy="by-weight", shadow_file=tmp_path / "shadow")
+    threads = int(anyio.to_thread.current_default_thread_limiter().total_tokens)
+    async with anyio.create_task_group() as group:
+        with anyio.fail_after(30):  # half of the time for which the threads are taken
+            async with dispatcher:
+                for _ in range(threads):
+                    group.start_soon(anyio.to_thread.run_sync, partial(taken.wait, 60))
+                await anyio.wait_all_tasks_blocked()
+        taken.set()
+
+
 @pytest.mark.parametrize("url", [None, "amqp://guest:guest@127.0.0.1:5672"])
 async def test_where_nothing_keeps_counts_the_command_says_what_to_set(url: str | None) -> None:
     refused = await diff(**({} if url is None else {"broker_url": url}))
@@ -193,5 +208,5 @@ async def test_where_nothing_keeps_counts_the_command_says_what_to_set(url: str 
 async def test_a_server_without_counts_says_how_they_come(redis_url: str, namespace: str) -> None:
     ran = await diff(broker_url=redis_url, namespace=namespace)
     assert ran.returncode == 0
-    assert ran.stdout.startswith("Nothing was compared in the last 7 days.\n")
-    assert "WEIGHBRIDGE_SHADOW_POLICY" in ran.stdout
+    assert ran.stdout.startswith("Nothing was compared in the last 7 days. Looked at: redis ")
+    assert f"namespace {namespace}" in ran.stdout

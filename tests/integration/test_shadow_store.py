@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from weighbridge.decision import Lane
 from weighbridge.errors import BrokerError, SettingsError
 from weighbridge.lanes.queue import StreamsBroker
 from weighbridge.lanes.queue.keys import shadow_key
-from weighbridge.shadow import KEPT_DAYS, ShadowCount, ShadowStore, comparisons
+from weighbridge.shadow import KEPT_DAYS, Comparison, ShadowCount, ShadowStore, evidence_of
 from weighbridge.shadow.fields import delta_of
 from weighbridge.shadow.file_store import FileStore
 from weighbridge.shadow.server_store import store_of
@@ -59,7 +59,13 @@ def delta(
     for row in rows:
         tally.calls[row] += calls
     names = {"v1": "all-in-process", "s1": "by-weight"}
-    return delta_of(tally, shadow=shadow, names=names, now=now, writer=writer, number=number)
+    return delta_of(tally, shadow=shadow, names=names, since=now, until=now, writer=writer, number=number)
+
+
+def comparisons(days: Iterable[Mapping[str, str]]) -> tuple[Comparison, ...]:
+    found = evidence_of(days)
+    assert found.unreadable == 0
+    return found.comparisons
 
 
 def test_what_is_added_comes_back(make: Make) -> None:
@@ -143,11 +149,11 @@ def test_a_failing_shadow_and_calls_beyond_the_last_row_are_kept(make: Make) -> 
     tally.failed["app.render", "v1"] = 4
     tally.failed["app.render", "v2"] = 1
     tally.uncounted["v1"] = 7
-    make().add(delta_of(tally, shadow="s1", names={}, now=NOON, writer="w", number=1))
+    make().add(delta_of(tally, shadow="s1", names={}, since=NOON, until=NOON, writer="w", number=1))
 
     found = {each.revision: each for each in comparisons([make().read(TODAY)])}
 
-    assert (found["v1"].failures, found["v1"].uncounted, found["v1"].calls) == ({"app.render": 4}, 7, 7)
+    assert (found["v1"].failures, found["v1"].uncounted, found["v1"].calls) == ({"app.render": 4}, 7, 0)
     assert (found["v2"].failures, found["v2"].uncounted, found["v2"].calls) == ({"app.render": 1}, 0, 0)
 
 
@@ -169,12 +175,52 @@ def test_whatever_rules_and_tasks_are_called_their_counts_come_back(make: Make, 
         tally = Tally()
         tally.calls.update({(row[0], f"{writer}{row[1]}", *row[2:]): n for row, n in calls.items()})
         expected.calls.update(tally.calls)
-        make().add(delta_of(tally, shadow="s", names={}, now=NOON, writer=writer, number=number))
+        make().add(delta_of(tally, shadow="s", names={}, since=NOON, until=NOON, writer=writer, number=number))
 
     found = {each for pair in comparisons([make().read(TODAY)]) for each in pair.counts}
 
     own = {each for each in found if each.revision.startswith(writer)}
     assert own == {ShadowCount(*row, calls) for row, calls in expected.calls.items()}
+
+
+def test_the_time_of_a_comparison_only_grows_whichever_delta_comes_late(make: Make) -> None:
+    hours = [NOON + timedelta(hours=n) for n in (0, -2, 1, -1)]
+    for number, now in enumerate(hours, 1):
+        make().add(delta(RENDER, writer=f"w{number}", now=now))
+    (found,) = comparisons([make().read(TODAY)])
+    assert (found.since, found.until) == (min(hours), max(hours))
+
+
+def test_a_day_takes_no_more_rows_than_so_many_and_the_calls_of_others_are_counted_as_such(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("file_store", "server_store"):
+        monkeypatch.setattr(f"weighbridge.shadow.{module}.MOST_FIELDS", 6)
+    for number in range(1, 21):
+        made_up: Row = (*RENDER[:4], f"rule {number}", *RENDER[5:])
+        make().add(delta(made_up, RENDER, number=number))
+    fields = make().read(TODAY)
+    (found,) = comparisons([fields])
+    assert len(fields) <= 6 + 2, "one field for what is beyond, one for the writer"
+    assert (found.calls + found.uncounted, found.uncounted > 0) == (40, True)
+    assert ShadowCount(*RENDER, 20) in found.counts, "rows that are there go on"
+
+
+@pytest.mark.parametrize(
+    "field", ["no json", "{}", '["calls",1]', '["calls","a"]', '["of-later","x"]', '["since"]', '[["x"]]', "[]"]
+)
+def test_a_field_that_cannot_be_read_is_passed_over_and_counted(make: Make, field: str) -> None:
+    make().add(delta(RENDER))
+    found = evidence_of([{**make().read(TODAY), field: "7"}])
+    assert (found.unreadable, [each.calls for each in found.comparisons]) == (1, [1])
+
+
+def test_a_row_with_a_lane_of_a_later_version_is_passed_over_and_counted(make: Make) -> None:
+    make().add(delta(RENDER))
+    fields = make().read(TODAY)
+    later = {name.replace('"queue"', '"edge"'): value for name, value in fields.items() if '"calls"' in name}
+    found = evidence_of([{**fields, **later}])
+    assert (found.unreadable, [each.calls for each in found.comparisons]) == (1, [1])
 
 
 # -- by a server --------------------------------------------------------------------------------------------
@@ -191,10 +237,29 @@ def test_what_a_server_keeps_expires(redis_url: str) -> None:
 def test_a_server_that_is_away_is_named() -> None:
     client = redis.Redis(port=1, retry=Retry(NoBackoff(), 0))
     store = store_of(StreamsBroker(client=client, namespace="away"))
-    with pytest.raises(BrokerError, match=r"localhost:1 .*cannot be reached"):
+    with pytest.raises(BrokerError, match=r"localhost:1 .*did not confirm the write .*refused"):
         store.add(delta(RENDER))
     with pytest.raises(BrokerError, match=r"localhost:1 .*cannot be reached"):
         store.read(TODAY)
+
+
+def test_a_user_who_lacks_any_command_adds_nothing_until_it_is_granted(redis_url: str) -> None:
+    namespace = f"shadow-{uuid.uuid4().hex}"
+    needed = ("hget", "hset", "hexists", "hlen", "hincrby", "expire")
+    with redis.Redis.from_url(redis_url) as root:
+        for missing in needed:
+            rules = [f"+{command}" for command in ("evalsha", "script|load", "ping", *needed) if command != missing]
+            root.execute_command("ACL", "SETUSER", namespace, "reset", "on", ">secret", "~*", *rules)
+            client = redis.Redis.from_url(redis_url, username=namespace, password="secret", protocol=2)
+            store = store_of(StreamsBroker(client=client, namespace=f"{namespace}-{missing}"))
+            with pytest.raises(BrokerError):
+                store.add(delta(RENDER))
+            root.execute_command("ACL", "SETUSER", namespace, f"+{missing}", "+hgetall")
+            store.add(delta(RENDER))
+            (found,) = comparisons([store.read(TODAY)])
+            assert found.calls == 1
+            client.close()
+        root.execute_command("ACL", "DELUSER", namespace)
 
 
 # -- in a file ----------------------------------------------------------------------------------------------
@@ -230,13 +295,13 @@ def test_the_database_of_another_program_is_refused_and_not_touched(tmp_path: Pa
     orders.close()
     before = file.read_bytes()
     for use in (FileStore(file).check, lambda: FileStore(file).add(delta(RENDER)), lambda: FileStore(file).read(TODAY)):
-        with pytest.raises(SettingsError, match="another program's database"):
+        with pytest.raises(SettingsError, match="another program's file"):
             use()
     assert file.read_bytes() == before
 
 
 def test_reading_makes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"shadow_file.*where no file is.*start the service"):
+    with pytest.raises(SettingsError, match=r"shadow_file.*no such file.*start the service"):
         FileStore(tmp_path / "shadow.sqlite3").read(TODAY)
     assert list(tmp_path.iterdir()) == []
 
@@ -249,7 +314,8 @@ def test_a_file_that_another_process_holds_is_waited_for_and_then_named(
     store.check()
     holder = sqlite3.connect(tmp_path / "shadow.sqlite3", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(SettingsError, match="database is locked"):
+    store.check()  # a service starts all the same
+    with pytest.raises(SettingsError, match="another process holds it"):
         store.add(delta(RENDER))
     holder.execute("ROLLBACK")
     holder.close()

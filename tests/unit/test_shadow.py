@@ -10,9 +10,9 @@ from weighbridge.appointed import Appointed
 from weighbridge.arguments import ArgumentCodec
 from weighbridge.chooser import Chooser
 from weighbridge.decision import BrokerReading, InProcessReading, LoopReading
-from weighbridge.policy import Policy, load_policy
+from weighbridge.policy import Policy, load_policy, parse_policy
 from weighbridge.shadow import ShadowCount, ShadowCounter
-from weighbridge.task import Registry, TaskSpec
+from weighbridge.task import OnUnavailable, Registry, TaskSpec
 
 
 def report(rows: list[int]) -> None: ...
@@ -62,6 +62,13 @@ class Shrinks:
 
     def decide(self, facts: Facts, /) -> Decision:
         return Decision(Lane.QUEUE if facts.payload_bytes else Lane.IN_PROCESS, "by size", "size")
+
+
+class Always:
+    """A policy in code that does not say what it reads."""
+
+    def decide(self, facts: Facts, /) -> Decision:
+        return Decision(Lane.QUEUE, "always", "always")
 
 
 def chooser(registry: Registry, shadow: ShadowCounter, *, policy: str = "by-weight") -> Chooser:
@@ -114,6 +121,67 @@ def test_explaining_counts_nothing() -> None:
     chooser(registry, shadow).explain(spec.func, ([1],), {})
 
     assert shadow.counts == ()
+
+
+@pytest.mark.parametrize(
+    ("rules", "spec", "by_load"),
+    [
+        ("", {"weight": lambda rows: 60.0}, False),
+        ("", {"weight": lambda rows: 1.0}, True),
+        ('[[rule]]\nname = "large"\nwhen = "payload_bytes > 0"\nlane = "queue"\n', {"weight": 1.0}, False),
+    ],
+    ids=["a weight that is computed", "a rule over load was tried before", "the size of the arguments"],
+)
+def test_an_answer_depends_on_load_if_a_rule_up_to_the_deciding_one_reads_it(
+    rules: str, spec: dict[str, Any], by_load: bool
+) -> None:
+    registry, declared = registered(**spec)
+    text = f'schema = 1\nextends = "by-weight"\n{rules}'
+    shadow = ShadowCounter(parse_policy(text, name="ours", source="ours.toml"))
+
+    chooser(registry, shadow).choose(declared.func, ([1],))
+
+    assert [count.by_load for count in shadow.counts] == [by_load]
+
+
+def test_a_policy_in_code_may_have_looked_at_load_unless_it_says_that_it_does_not() -> None:
+    registry, spec = registered(weight=1.0)
+    for policy, by_load in ((Shrinks(), False), (Always(), True)):
+        shadow = ShadowCounter(policy)
+        chooser(registry, shadow).choose(spec.func, ([1],))
+        assert [count.by_load for count in shadow.counts] == [by_load]
+
+
+def test_a_call_that_runs_here_since_the_queue_is_away_is_not_compared() -> None:
+    class Away:
+        refuses = True
+        ran_here = 0
+
+        def note_ran_here(self, calls: int) -> None:
+            self.ran_here += calls
+
+    registry, spec = registered(weight=1.0, on_unavailable=OnUnavailable.RUN_HERE)
+    shadow, queue = ShadowCounter(load_policy("all-in-process")), Away()
+    away: Any = queue
+    choosing = Chooser(registry=registry, policy=load_policy("all-queued"), queue=away, shadow=shadow)
+
+    assert choosing.choose(spec.func, ([1],)).decision.lane is Lane.IN_PROCESS
+
+    assert (shadow.counts, queue.ran_here) == ((), 1)
+
+
+@pytest.mark.parametrize("rule", [["no text"], {}, None, 3, b"bytes"])
+def test_a_rule_that_is_no_text_is_a_failure_of_the_shadow(rule: Any) -> None:
+    class NamesNothing:
+        def decide(self, facts: Facts, /) -> Decision:
+            return Decision(Lane.QUEUE, "r", rule)
+
+    registry, spec = registered(weight=1.0)
+    shadow = ShadowCounter(NamesNothing())
+
+    assert chooser(registry, shadow).choose(spec.func, ([1],)).decision.lane is Lane.IN_PROCESS
+
+    assert (shadow.counts, shadow.failures) == ((), {"app.report": 1})
 
 
 @pytest.mark.parametrize("policy", [Broken(), BrokenWithDefault()])

@@ -16,8 +16,8 @@ class Comparison:
     """What one shadow policy said of the calls that one policy decided.
 
     ``policy`` and ``shadow_policy`` are where the two come from: a shipped name, a file. ``since`` and ``until``:
-    when counts came first and last, to some seconds; ``days`` (UTC) on which there were any. ``failures``: how often
-    the shadow failed, by task. ``uncounted``: calls that were compared, beyond the rows that a process keeps.
+    the time in which they were compared; ``days`` (UTC) on which counts came. ``counts``: most calls first.
+    ``failures``: how often the shadow failed, by task. ``uncounted``: calls that were compared and have no row.
     """
 
     policy: str
@@ -33,12 +33,12 @@ class Comparison:
 
     @property
     def calls(self) -> int:
-        """The calls that were compared."""
-        return sum(count.calls for count in self.counts) + self.uncounted
+        """The calls that were compared, and have a row."""
+        return sum(count.calls for count in self.counts)
 
     @property
     def calls_by_task(self) -> Mapping[str, int]:
-        """The calls in ``counts``, by task."""
+        """The same, by task."""
         by_task: Counter[str] = Counter()
         for count in self.counts:
             by_task[count.task] += count.calls
@@ -46,61 +46,87 @@ class Comparison:
 
     @property
     def diverging(self) -> int:
-        """The calls that would have taken the other lane, of those in ``counts``."""
+        """Those of ``calls`` that would have taken the other lane."""
         return sum(count.calls for count in self.counts if count.diverges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All ``comparisons`` in a store, the latest first, and how many ``unreadable`` fields there were beside them."""
+
+    comparisons: tuple[Comparison, ...]
+    unreadable: int
 
 
 @dataclass(slots=True)
 class _Pair:
     tally: Tally = field(default_factory=Tally)
-    since_s: list[float] = field(default_factory=list)
-    until_s: list[float] = field(default_factory=list)
+    since_s: list[int] = field(default_factory=list)
+    until_s: list[int] = field(default_factory=list)
 
 
-def comparisons(days: Iterable[Mapping[str, str]]) -> tuple[Comparison, ...]:
-    """The comparisons in the fields of some days, the latest first; the rows of each by calls, most first."""
-    pairs: dict[tuple[str, str], _Pair] = {}
-    names: dict[str, str] = {}
-    for day in days:
-        _read(day, pairs, names)
-    found = [_comparison(*revisions, pair, names) for revisions, pair in pairs.items() if pair.until_s]
-    return tuple(sorted(found, key=lambda each: (each.until, each.since), reverse=True))
+class _Sum:
+    """Adds up the fields of one day after another."""
 
+    def __init__(self) -> None:
+        self.pairs: dict[tuple[str, str], _Pair] = {}
+        self.names: dict[str, str] = {}
+        self.unreadable = 0
 
-def _read(day: Mapping[str, str], pairs: dict[tuple[str, str], _Pair], names: dict[str, str]) -> None:
-    for kind, parts, value in parts_of(day):
+    def add(self, day: Mapping[str, str]) -> None:
+        for name, value in day.items():
+            try:
+                self._add(*parts_of(name), value=value)
+            except (ValueError, TypeError):  # of a later version, or of somebody else
+                self.unreadable += 1
+
+    def _add(self, kind: str, *parts: str, value: str) -> None:
         match kind, parts:
             case "calls", _:
-                row, shadow = row_of(parts)
-                pairs.setdefault((row[1], shadow), _Pair()).tally.calls[row] += int(value)
-            case "failed", [task, revision, shadow]:
-                pairs.setdefault((revision, shadow), _Pair()).tally.failed[task, revision] += int(value)
-            case "uncounted", [revision, shadow]:
-                pairs.setdefault((revision, shadow), _Pair()).tally.uncounted[revision] += int(value)
-            case "since", [revision, shadow]:
-                pairs.setdefault((revision, shadow), _Pair()).since_s.append(float(value))
-            case "until", [revision, shadow]:
-                pairs.setdefault((revision, shadow), _Pair()).until_s.append(float(value))
-            case "policy", [revision]:
-                names[revision] = value
-            case _:  # of a later version, or a writer's number
+                row, shadow = row_of(list(parts))
+                self._pair(row[1], shadow).tally.calls[row] += int(value)
+            case "failed", (task, revision, shadow):
+                self._pair(revision, shadow).tally.failed[task, revision] += int(value)
+            case "uncounted", (revision, shadow):
+                self._pair(revision, shadow).tally.uncounted[revision] += int(value)
+            case "since", (revision, shadow):
+                self._pair(revision, shadow).since_s.append(int(value))
+            case "until", (revision, shadow):
+                self._pair(revision, shadow).until_s.append(int(value))
+            case "policy", (revision,):
+                self.names[revision] = value
+            case "writer", _:
                 pass
+            case _:
+                self.unreadable += 1
+
+    def _pair(self, revision: str, shadow: str) -> _Pair:
+        return self.pairs.setdefault((revision, shadow), _Pair())
+
+
+def evidence_of(days: Iterable[Mapping[str, str]]) -> Evidence:
+    """What the fields of some days say. What cannot be read is counted and left out."""
+    found = _Sum()
+    for day in days:
+        found.add(day)
+    comparisons = [_comparison(*revisions, pair, found.names) for revisions, pair in found.pairs.items()]
+    latest_first = sorted(comparisons, key=lambda each: (each.until, each.since), reverse=True)
+    return Evidence(comparisons=tuple(latest_first), unreadable=found.unreadable)
 
 
 def _comparison(revision: str, shadow: str, pair: _Pair, names: Mapping[str, str]) -> Comparison:
     counts = (ShadowCount(*row, calls) for row, calls in pair.tally.calls.items())
-    failures: Counter[str] = Counter()
-    for (task, _), calls in pair.tally.failed.items():
-        failures[task] += calls
+    # Both stand beside the counts, unless a part of a day was lost.
+    times_s = [*pair.since_s, *pair.until_s] or [0]
     return Comparison(
         policy=names.get(revision, ""),
         revision=revision,
         shadow_policy=names.get(shadow, ""),
         shadow_revision=shadow,
-        since=datetime.fromtimestamp(min(pair.since_s), UTC),
-        until=datetime.fromtimestamp(max(pair.until_s), UTC),
+        since=datetime.fromtimestamp(min(times_s), UTC),
+        until=datetime.fromtimestamp(max(times_s), UTC),
         days=len(pair.until_s),
         counts=tuple(sorted(counts, key=lambda row: (-row.calls, row.task, row.rule, row.shadow_rule))),
-        failures=dict(failures),
+        failures=pair.tally.failures,
         uncounted=pair.tally.uncounted.total(),
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from weighbridge.appointed import MOST_KEPT, Appointed
 from weighbridge.decision import Decision, Facts
-from weighbridge.policy import Policy, source_of
-from weighbridge.shadow.shadow import Shadow, Tally
+from weighbridge.policy import Policy, RulePolicy, source_of
+from weighbridge.shadow.shadow import Row, Shadow, Tally
 from weighbridge.task import TaskSpec
+
+_READINGS: Final = ("in_process.", "loop.", "broker.")
 
 
 class ShadowCounter(Shadow):
@@ -16,6 +20,13 @@ class ShadowCounter(Shadow):
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy)
+        self._appointed: Final = Appointed(policy)
+        #: Whether readings were looked at, by the rule that decided. Of a policy in code it is not known which.
+        self._by_load: Final = dict(_by_load(policy)) if isinstance(policy, RulePolicy) else {}
+        self._may_read: Final = (
+            self._appointed.reads_in_process or self._appointed.reads_loop or self._appointed.reads_broker
+        )
+        self._rows_of: Counter[str] = Counter()
         self._names: dict[str, str] = {self.revision: source_of(policy)}
 
     @property
@@ -43,15 +54,30 @@ class ShadowCounter(Shadow):
         try:
             static = self._appointed.static(spec, weight)
             other = self._appointed.ask(facts(self._appointed)) if static is None else static
+            by_load = static is None and self._by_load.get(other.rule, self._may_read)
+            self._count((spec.name, decision.revision, decision.rule, decision.lane, other.rule, other.lane, by_load))
         except Exception:  # noqa: BLE001  # a shadow must not change an outcome, whatever its code does
             with self._lock:
                 self._tally.failed[spec.name, decision.revision] += 1
-            return
-        by_load = static is None
-        row = (spec.name, decision.revision, decision.rule, decision.lane, other.rule, other.lane, by_load)
+
+    def _count(self, row: Row) -> None:
+        revision = row[1]
         with self._lock:
             calls = self._tally.calls
-            if row in calls or len(calls) < MOST_KEPT:
-                calls[row] += 1
+            known = calls.get(row)
+            if known is not None:
+                calls[row] = known + 1
+            elif self._rows_of[revision] < MOST_KEPT:  # of each, or the rows of one would leave none to the next
+                self._rows_of[revision] += 1
+                calls[row] = 1
             else:
-                self._tally.uncounted[decision.revision] += 1
+                self._tally.uncounted[revision] += 1
+
+
+def _by_load(policy: RulePolicy) -> Iterator[tuple[str, bool]]:
+    """Of each rule, whether it or one before it reads readings: they are evaluated in this order."""
+    found = False
+    for rule in policy.rules:
+        found = found or any(name.startswith(_READINGS) for name in rule.when.reads)
+        yield rule.decision.rule, found
+    yield policy.otherwise.rule, found

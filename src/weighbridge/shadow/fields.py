@@ -5,10 +5,10 @@ field                                         holds
 ============================================  =======================================================================
 ``["calls", <ShadowCount>…, shadow]``         calls of one row; ``shadow`` is the shadow's revision
 ``["failed", task, revision, shadow]``        calls about which the shadow failed
-``["uncounted", revision, shadow]``           calls that were compared, beyond the last row
+``["uncounted", revision, shadow]``           calls that were compared and have no row
 ``["policy", revision]``                      where the policy with this revision comes from
-``["since", revision, shadow]``               when counts of the two came first on this day, in seconds since 1970
-``["until", revision, shadow]``               when they came last
+``["since", revision, shadow]``               from when on the two were compared on this day, in seconds since 1970
+``["until", revision, shadow]``               until when they were
 ``["writer", id]``                            the number of the last delta of a process
 ============================================  =======================================================================
 """
@@ -16,30 +16,40 @@ field                                         holds
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from weighbridge.decision import Lane
 from weighbridge.shadow.shadow import Row, Tally
-from weighbridge.shadow.store import Delta
+from weighbridge.shadow.store import Addition, Delta
 
 
-def delta_of(tally: Tally, *, shadow: str, names: Mapping[str, str], now: datetime, writer: str, number: int) -> Delta:
-    """What is to be kept of the counts, the shadow being the policy of revision ``shadow``."""
-    added = {_field("calls", *row, shadow): calls for row, calls in tally.calls.items()}
-    added |= {_field("failed", *key, shadow): calls for key, calls in tally.failed.items()}
-    added |= {_field("uncounted", key, shadow): calls for key, calls in tally.uncounted.items()}
-    revisions = {row[1] for row in tally.calls} | {key[1] for key in tally.failed} | set(tally.uncounted)
-    at = f"{now.timestamp():.0f}"
-    policies = {_field("policy", known): names[known] for known in {*revisions, shadow} & names.keys()}
+def delta_of(
+    tally: Tally, *, shadow: str, names: Mapping[str, str], since: datetime, until: datetime, writer: str, number: int
+) -> Delta:
+    """What is to be kept of counts that came between two times, the shadow being the policy of revision ``shadow``.
+
+    They stand on the day (UTC) on which they were taken: what waited for a store that was away is not told apart.
+    """
+    kinds = (
+        [("calls", row, row[1], calls) for row, calls in tally.calls.items()],
+        [("failed", key, key[1], calls) for key, calls in tally.failed.items()],
+        [("uncounted", (revision,), revision, calls) for revision, calls in tally.uncounted.items()],
+    )
+    added = [each for kind in kinds for each in kind]
+    revisions = dict.fromkeys(revision for _, _, revision, _ in added)
     return Delta(
         writer=_field("writer", writer),
         number=number,
-        day=now.astimezone(UTC).date(),
-        added=added,
-        first={_field("since", revision, shadow): at for revision in revisions},
-        last={**policies, **{_field("until", revision, shadow): at for revision in revisions}},
+        day=until.astimezone(UTC).date(),
+        additions=tuple(
+            Addition(field=_field(kind, *parts, shadow), calls=calls, beyond=_field("uncounted", revision, shadow))
+            for kind, parts, revision, calls in added
+        ),
+        lowest={_field("since", revision, shadow): round(since.timestamp()) for revision in revisions},
+        highest={_field("until", revision, shadow): round(until.timestamp()) for revision in revisions},
+        named={_field("policy", known): names[known] for known in (*revisions, shadow) if known in names},
     )
 
 
@@ -47,14 +57,21 @@ def _field(kind: str, *parts: object) -> str:
     return json.dumps([kind, *parts], separators=(",", ":"))
 
 
-def parts_of(fields: Mapping[str, str]) -> Iterator[tuple[str, list[Any], str]]:
-    """Kind, other parts and value of each field, of kinds that are known here: a later version may write others."""
-    for field, value in fields.items():
-        kind, *parts = json.loads(field)
-        yield kind, parts, value
+def parts_of(field: str) -> list[Any]:
+    """The kind of a field, and its other parts.
+
+    :raises ValueError: if it is none.
+    """
+    parts = json.loads(field)
+    if not isinstance(parts, list) or not all(isinstance(part, str | bool) for part in parts):
+        raise ValueError(field)
+    return parts
 
 
 def row_of(parts: list[Any]) -> tuple[Row, str]:
-    """The row of a field of the kind ``calls``, and the shadow's revision."""
+    """The row of a field of the kind ``calls``, without its kind, and the shadow's revision.
+
+    :raises ValueError: if it is of another shape, as a later version may write it.
+    """
     task, revision, rule, lane, shadow_rule, shadow_lane, by_load, shadow = parts
-    return (task, revision, rule, Lane(lane), shadow_rule, Lane(shadow_lane), by_load), shadow
+    return (task, revision, rule, Lane(lane), shadow_rule, Lane(shadow_lane), bool(by_load)), shadow

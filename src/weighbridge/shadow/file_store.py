@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 from weighbridge.errors import SettingsError
-from weighbridge.shadow.store import KEPT_DAYS, Delta
+from weighbridge.shadow.store import KEPT_DAYS, MOST_FIELDS, Addition, Delta
 
 SETTING: Final = "shadow_file"
 #: What SQLite keeps in the head of a file to tell whose it is (https://www.sqlite.org/pragma.html#pragma_application_id).
@@ -19,28 +20,43 @@ APPLICATION_ID: Final = 0x57_42_53_48
 BUSY_S: Final = 2.0
 
 _TABLE: Final = "CREATE TABLE kept (day TEXT, field TEXT, value, PRIMARY KEY (day, field)) WITHOUT ROWID"
-_ADDED: Final = "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
-_FIRST: Final = "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_LAST: Final = "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-_OLD: Final = "DELETE FROM kept WHERE day < ?"
+#: With the columns, for which SQLite 3.24 of 2018 is enough.
+_SET: Final = "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT (day, field) DO UPDATE SET value = "
+_ADD: Final = f"{_SET} value + excluded.value"
+_LOWEST: Final = f"{_SET} min(value, excluded.value)"
+_HIGHEST: Final = f"{_SET} max(value, excluded.value)"
+_NAMED: Final = f"{_SET} excluded.value"
+_NEEDED: Final = (3, 24)
 
 
 class FileStore:
     """Keeps counts in one file. It opens it for each exchange, and so needs no closing.
 
-    :param path: The file. :meth:`add` and :meth:`check` make it; its folder must be there.
+    :param path: The file; a relative one is in what is the current folder now. :meth:`add` and :meth:`check` make
+        it; its folder must be there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.absolute()
+
+    def __str__(self) -> str:
+        return str(self._path)
 
     def check(self) -> None:
-        """Make the file if there is none, and see whether it can be written.
+        """Make the file if there is none, and see whether it can be written. One that is held meanwhile is there.
 
         :raises SettingsError: if it cannot, or is a file of another program, which is not touched.
         """
-        with self._opened():
-            pass
+        if sqlite3.sqlite_version_info < _NEEDED:
+            raise self._unusable(
+                f"SQLite here is {sqlite3.sqlite_version}, and 3.24 is needed", "use a Python with a later one"
+            )
+        try:
+            with self._opened():
+                pass
+        except SettingsError as error:
+            if not _is_busy(error.__cause__):
+                raise
 
     def add(self, delta: Delta) -> None:
         """As :class:`ShadowStore` says.
@@ -49,59 +65,83 @@ class FileStore:
         """
         day = delta.day.isoformat()
         with self._opened() as connection:
-            known = connection.execute(
-                "SELECT value FROM kept WHERE day = ? AND field = ?", (day, delta.writer)
-            ).fetchone()
-            if known is not None and known[0] >= delta.number:
+            if self._number(connection, day, delta.writer) >= delta.number:
                 return
-            connection.executemany(_ADDED, [(day, *each) for each in delta.added.items()])
-            connection.executemany(_FIRST, [(day, *each) for each in delta.first.items()])
-            connection.executemany(_LAST, [(day, *each) for each in delta.last.items()])
-            connection.execute(_LAST, (day, delta.writer, delta.number))
-            connection.execute(_OLD, ((delta.day - timedelta(days=KEPT_DAYS - 1)).isoformat(),))
+            self._add(connection, day, delta.additions)
+            for statement, fields in ((_LOWEST, delta.lowest), (_HIGHEST, delta.highest), (_NAMED, delta.named)):
+                connection.executemany(statement, [(day, *each) for each in fields.items()])
+            connection.execute(_NAMED, (day, delta.writer, delta.number))
+            oldest = delta.day - timedelta(days=KEPT_DAYS - 1)
+            connection.execute("DELETE FROM kept WHERE day < ?", (oldest.isoformat(),))
 
     def read(self, day: date) -> Mapping[str, str]:
         """As :class:`ShadowStore` says.
 
         :raises SettingsError: if there is no such file, or it cannot be read.
         """
-        if not self._path.is_file():
-            raise SettingsError(
-                setting=SETTING,
-                problem=f"is {str(self._path)!r}, where no file is",
-                remedy="start the service with the same setting first, or run this where its file is",
-            )
-        with self._opened() as connection:
+        with self._opened(read_only=True) as connection:
             rows = connection.execute("SELECT field, value FROM kept WHERE day = ?", (day.isoformat(),)).fetchall()
         return {field: str(value) for field, value in rows}
 
+    def _number(self, connection: sqlite3.Connection, day: str, writer: str) -> int:
+        found = connection.execute("SELECT value FROM kept WHERE day = ? AND field = ?", (day, writer)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def _add(self, connection: sqlite3.Connection, day: str, additions: tuple[Addition, ...]) -> None:
+        (fields,) = connection.execute("SELECT count(*) FROM kept WHERE day = ?", (day,)).fetchone()
+        known = "SELECT 1 FROM kept WHERE day = ? AND field = ?"
+        for each in additions:
+            is_new = connection.execute(known, (day, each.field)).fetchone() is None
+            field = each.beyond if is_new and fields >= MOST_FIELDS else each.field
+            fields += is_new
+            connection.execute(_ADD, (day, field, each.calls))
+
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        """A connection in one transaction, which holds the file from its beginning, for it reads before it writes."""
+    def _opened(self, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
+        """A connection in one transaction; one that writes holds the file from its beginning, for it reads first."""
+        target = f"{self._path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
         try:
-            with closing(sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                self._claim(connection)
+            with closing(sqlite3.connect(target, uri=True, timeout=BUSY_S, isolation_level=None)) as connection:
+                connection.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+                self._claim(connection, read_only=read_only)
                 yield connection
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise SettingsError(
-                setting=SETTING,
-                problem=f"is {str(self._path)!r}, which cannot be used ({error})",
-                remedy="name a file, in a folder that is there, that this process may write, and no other program's",
-            ) from error
+            raise self._refusal(error, read_only=read_only) from error
 
-    def _claim(self, connection: sqlite3.Connection) -> None:
+    def _claim(self, connection: sqlite3.Connection, *, read_only: bool) -> None:
         """Make a new file ours; refuse another program's."""
         (owner,) = connection.execute("PRAGMA application_id").fetchone()
         if owner == APPLICATION_ID:
             return
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if owner or tables:
-            raise SettingsError(
-                setting=SETTING,
-                problem=f"is {str(self._path)!r}, which is another program's database",
-                remedy="name a file of its own",
-            )
+        if owner or tables or read_only:
+            raise self._unusable("it is another program's file", "name a file of its own")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(_TABLE)
+
+    def _refusal(self, error: sqlite3.Error, *, read_only: bool) -> SettingsError:
+        if _is_busy(error):
+            return self._unusable(f"another process holds it ({error})", "let that one end, and try again")
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return self._unusable(f"there is no room for it ({error})", "make room on the disk")
+        is_there = True
+        with suppress(OSError):  # a folder that may not be searched
+            is_there = os.path.lexists(self._path)
+        if read_only and not is_there:
+            return self._unusable(
+                "there is no such file", "start the service with the same setting first, or run this where its file is"
+            )
+        return self._unusable(
+            f"it cannot be used ({error})",
+            "name a file, in a folder that is there, that this process may write, and no other program's",
+        )
+
+    def _unusable(self, problem: str, remedy: str) -> SettingsError:
+        return SettingsError(setting=SETTING, problem=f"is {str(self._path)!r}, and {problem}", remedy=remedy)
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    # The low byte is the kind of error: https://www.sqlite.org/rescode.html#primary_result_codes_versus_extended_result_codes
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -27,11 +27,20 @@ WRITE_EVERY_S: Final = 5.0
 LAST_WRITE_S: Final = 5.0
 
 
+class Writer:
+    """Who writes: one start of a recorder. It is what a store tells deltas apart by, with their number."""
+
+    def __init__(self) -> None:
+        self.id: Final = secrets.token_hex(6)
+        self.number = 0
+        self.stopping: Final = threading.Event()
+
+
 class Recorder:
     """Writes the counts of one shadow. A store that cannot be written costs nothing but a warning: they wait for it.
 
     :param write_every_s: Seconds between two writes.
-    :param now: The time, in UTC.
+    :param now: The time.
     """
 
     def __init__(
@@ -44,51 +53,47 @@ class Recorder:
         self._shadow = shadow
         self._write_every_s = write_every_s
         self._now = now
-        #: This process since the last start, and the number of its last delta.
-        self._writer, self._number = "", 0
-        #: What is in deltas already.
-        self._taken = Tally()
+        #: What is in deltas already, and when the last one was taken.
+        self._taken, self._taken_at = Tally(), now()
         #: The delta that the store has not confirmed. It is the same until it does.
         self._delta: Delta | None = None
         self._is_failing = False
         self._writing = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._running: tuple[threading.Thread, Writer] | None = None
 
     def start(self, store: ShadowStore) -> None:
-        """Write into this store from now on."""
+        """Write into this store from now on, until :meth:`stop`."""
         # Not made with the recorder: processes that are forked after the import would share it.
-        self._writer, self._number = secrets.token_hex(6), 0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(store, self._stopping), name="weighbridge shadow", daemon=True
-        )
-        self._thread.start()
+        writer = Writer()
+        thread = threading.Thread(target=self._run, args=(store, writer), name="weighbridge shadow", daemon=True)
+        self._running = thread, writer
+        thread.start()
 
     def stop(self) -> None:
         """Write once more, and end. Blocks, for 5 s at most; a warning says what could not be kept."""
-        thread, self._thread = self._thread, None
-        if thread is None:
+        running, self._running = self._running, None
+        if running is None:
             return
-        self._stopping.set()
+        thread, writer = running
+        writer.stopping.set()
         thread.join(LAST_WRITE_S)
         waiting = self._waiting()
         if waiting:
-            emit(
-                logger,
-                NOT_KEPT,
-                level=logging.WARNING,
-                calls=waiting,
-                problem="the dispatcher is closed, and they are in no store",
-            )
+            problem = "the dispatcher is closed, and no store has confirmed them"
+            emit(logger, NOT_KEPT, level=logging.WARNING, calls=waiting, problem=problem)
 
-    def write(self, store: ShadowStore) -> bool:
+    def _run(self, store: ShadowStore, writer: Writer) -> None:
+        while not writer.stopping.wait(self._write_every_s):
+            self.write(store, writer)
+        self.write(store, writer)
+
+    def write(self, store: ShadowStore, writer: Writer) -> bool:
         """Write what has come since the last time; whether all of it is kept now. Blocks."""
         with self._writing:
             try:
                 if self._delta is not None:  # may be there already, which the store knows by its number
                     self._confirm(store, self._delta)
-                delta = self._next()
+                delta = self._next(writer)
                 if delta is not None:
                     self._confirm(store, delta)
             except WeighbridgeError as error:
@@ -102,26 +107,22 @@ class Recorder:
                 return True
             return False
 
-    def _run(self, store: ShadowStore, stopping: threading.Event) -> None:
-        while not stopping.wait(self._write_every_s):
-            self.write(store)
-        self.write(store)
-
-    def _next(self) -> Delta | None:
-        tally = self._shadow.tally
+    def _next(self, writer: Writer) -> Delta | None:
+        tally, now = self._shadow.tally, self._now()
         new = tally - self._taken
-        if not new.total:
-            return None
-        self._number += 1
-        self._taken = tally
-        self._delta = delta_of(
-            new,
-            shadow=self._shadow.revision,
-            names=self._shadow.names,
-            now=self._now(),
-            writer=self._writer,
-            number=self._number,
-        )
+        if new.total:
+            delta = delta_of(
+                new,
+                shadow=self._shadow.revision,
+                names=self._shadow.names,
+                since=self._taken_at,
+                until=now,
+                writer=writer.id,
+                number=writer.number + 1,
+            )
+            writer.number += 1
+            self._delta = delta
+        self._taken, self._taken_at = tally, now
         return self._delta
 
     def _confirm(self, store: ShadowStore, delta: Delta) -> None:
@@ -130,7 +131,8 @@ class Recorder:
 
     def _waiting(self) -> int:
         delta = self._delta
-        return (self._shadow.tally - self._taken).total + (0 if delta is None else sum(delta.added.values()))
+        unconfirmed = 0 if delta is None else sum(each.calls for each in delta.additions)
+        return (self._shadow.tally - self._taken).total + unconfirmed
 
     def _tell(self, problem: str, error: Exception | None) -> None:
         """Say so once, until it is kept again."""

@@ -7,9 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from weighbridge.appointed import Appointed
 from weighbridge.decision import Lane
-from weighbridge.policy import Policy
+from weighbridge.policy import Policy, revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +16,9 @@ class ShadowCount:
     """So many ``calls`` of one task that one rule decided, and what the shadow policy said of them.
 
     ``rule`` and ``lane`` are those that were obeyed, by the policy of this ``revision``; ``shadow_rule`` and
-    ``shadow_lane`` are the shadow policy's. ``by_load``: it looked at readings, and what they were follows from the
-    policy that is obeyed: under its own it might have met another load, and decided otherwise.
+    ``shadow_lane`` are the shadow policy's. ``by_load``: it looked at readings (of a policy in code: it may have), and
+    what they were follows from the policy that is obeyed: under its own it might have met another load, and decided
+    otherwise.
     """
 
     task: str
@@ -49,9 +49,8 @@ class Tally:
     uncounted: Counter[str] = field(default_factory=Counter)
 
     def __sub__(self, earlier: Tally) -> Tally:
-        return Tally(
-            self.calls - earlier.calls, self.failed - earlier.failed, self.uncounted - earlier.uncounted
-        )  # of each what is above 0
+        """What has come since: of each what is above 0."""
+        return Tally(self.calls - earlier.calls, self.failed - earlier.failed, self.uncounted - earlier.uncounted)
 
     def copy(self) -> Tally:
         """One that stays as it is."""
@@ -62,24 +61,27 @@ class Tally:
         """All calls in it."""
         return self.calls.total() + self.failed.total() + self.uncounted.total()
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """The calls about which the shadow failed, by task."""
+        by_task: Counter[str] = Counter()
+        for (task, _), calls in self.failed.items():
+            by_task[task] += calls
+        return dict(by_task)
+
 
 class Shadow:
     """One shadow policy and what it has said, in this process since it was appointed. On any thread."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy: Final = policy
-        self._appointed: Final = Appointed(policy)
+        self.revision: Final = revision_of(policy)
         self._lock = threading.Lock()
         self._tally = Tally()
 
     @property
-    def revision(self) -> str:
-        """The revision of the shadow policy."""
-        return self._appointed.revision
-
-    @property
     def counts(self) -> tuple[ShadowCount, ...]:
-        """What it said of the calls so far, by task, most calls first. Of 4,096 rows at most."""
+        """What it said of the calls so far, by task, most calls first; 4,096 rows at most for each obeyed revision."""
         with self._lock:
             rows = [ShadowCount(*row, calls) for row, calls in self._tally.calls.items()]
         return tuple(sorted(rows, key=lambda row: (row.task, -row.calls, row.rule, row.shadow_rule)))
@@ -87,14 +89,11 @@ class Shadow:
     @property
     def failures(self) -> dict[str, int]:
         """How often it has failed, or what it asks for could not be read, by task. Such a call is not compared."""
-        by_task: Counter[str] = Counter()
         with self._lock:
-            for (task, _), calls in self._tally.failed.items():
-                by_task[task] += calls
-        return dict(by_task)
+            return self._tally.failures
 
     @property
     def uncounted(self) -> int:
-        """Calls that were compared and have no row, since rules with names that are made up had taken all of them."""
+        """Calls that were compared and have no row, since there were no more rows."""
         with self._lock:
             return self._tally.uncounted.total()

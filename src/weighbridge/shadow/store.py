@@ -9,29 +9,45 @@ from typing import Final, Protocol
 
 #: Days for which counts are kept, today included: a month, of which a policy is judged by a week.
 KEPT_DAYS: Final = 32
+#: Fields of one day to which others may be added. Each process has a bound on its rows; this is one for all of them,
+#: whatever they make up, so that neither the broker's memory nor a report is filled by a shadow.
+MOST_FIELDS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """Calls to be added to a field, or to the field ``beyond`` if that would be one too many for the day."""
+
+    field: str
+    calls: int
+    beyond: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
     """What one process writes at a time. A field is a text that ``fields.py`` makes and reads.
 
-    ``writer`` and ``number`` say which delta it is: a store takes each once, so that one whose answer was lost can be
-    written again. The deltas of a writer are numbered upwards, and written in that order.
+    ``writer`` (a field) and ``number`` say which delta it is: a store takes each once, so that one whose answer was
+    lost can be written again. The deltas of a writer are numbered upwards, and written in that order.
     """
 
     writer: str
     number: int
     day: date
-    #: Calls to be added to what a field holds.
-    added: Mapping[str, int]
-    #: What a field holds from now on, unless it holds something already.
-    first: Mapping[str, str]
+    additions: tuple[Addition, ...]
+    #: What a field holds at most from now on, in whole seconds since 1970.
+    lowest: Mapping[str, int]
+    #: What a field holds at least from now on.
+    highest: Mapping[str, int]
     #: What a field holds from now on.
-    last: Mapping[str, str]
+    named: Mapping[str, str]
 
 
 class ShadowStore(Protocol):
-    """Keeps the counts of a service over restarts, and sums up those of its processes. Its methods block."""
+    """Keeps the counts of a service over restarts, and sums up those of its processes. Its methods block.
+
+    Its text is how a person finds it: the file, or the server and the namespace.
+    """
 
     def add(self, delta: Delta) -> None:
         """Take a delta, all of it or nothing, and nothing of one that was taken before.

@@ -11,9 +11,10 @@ from typing import Any, Final, Literal
 import click
 import redis
 
-from weighbridge.cli.dead.display import as_json, counted, print_letter, print_list, printable
+from weighbridge.cli.dead.display import as_json, counted, print_letter, print_list
 from weighbridge.cli.dead.selection import filters, selection
 from weighbridge.cli.group import RefusedError
+from weighbridge.cli.printable import printable
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DeadLetterNotFoundError
 from weighbridge.lanes.queue import connect, describe
 from weighbridge.lanes.queue.dead_letters import DeadLetter, DeadLetters

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from weighbridge.cli.dead.redaction import HIDDEN, Redaction, arguments_of
 from weighbridge.cli.dead.selection import UNITS_S
+from weighbridge.cli.printable import printable
 from weighbridge.lanes.queue.dead_letters import DeadLetter
 
 #: A letter that is deleted within so many seconds is warned of.
@@ -140,8 +141,3 @@ def _arguments(letter: DeadLetter) -> str:
     shown = [json.dumps(value, ensure_ascii=False) for value in args]
     shown += [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in kwargs.items()]
     return f"({', '.join(shown)})"
-
-
-def printable(text: str) -> str:
-    """Text of others may hold control characters, which a terminal would obey."""
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)

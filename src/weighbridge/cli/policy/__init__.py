@@ -14,8 +14,8 @@ from weighbridge.cli.policy.look import list_policies, print_schema, show
 def command() -> None:
     """Look at policies; check one against your tasks; ask why a call takes its lane; compare with the shadow policy.
 
-    A POLICY is what the setting takes: a shipped name, a path to a TOML file, or module:object. Nothing is connected
-    to, and no task is run. Exit code: 0 good, 2 refused.
+    A POLICY is what the setting takes: a shipped name, a path to a TOML file, or module:object. No task is run, and
+    nothing is connected to but by diff, for the counts. Exit code: 0 good, 2 refused.
     """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 import click
@@ -14,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from weighbridge.cli.group import RefusedError
+from weighbridge.cli.printable import printable
 from weighbridge.cli.tasks import LANE_STYLES
 from weighbridge.decision import Lane
 from weighbridge.policy import OTHERWISE
 from weighbridge.settings import Settings
-from weighbridge.shadow import KEPT_DAYS, Comparison, ShadowCount, ShadowStore, comparisons
+from weighbridge.shadow import KEPT_DAYS, Comparison, ShadowCount, ShadowStore, evidence_of, store_for, store_in_file
 
 #: Seconds for one exchange with the broker.
 TIMEOUT_S: Final = 30.0
@@ -34,7 +35,11 @@ BY_LOAD: Final = "by load"
     help="Look at so many days (UTC), today included.",
 )
 @click.option(
-    "--revision", metavar="REVISION", help="Compare with the shadow policy of this revision, instead of the latest."
+    "--revision",
+    "revisions",
+    metavar="REVISION",
+    multiple=True,
+    help="Compare policies of this revision, or one that begins so, instead of the latest. Twice: one of each policy.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show the calls too on which both agree.")
 @click.option(
@@ -45,7 +50,7 @@ BY_LOAD: Final = "by load"
     show_default=True,
     help="For people, or for programs: there all pairs of policies with all rows.",
 )
-def diff(*, days: int, revision: str | None, everything: bool, form: Literal["text", "json"]) -> None:
+def diff(*, days: int, revisions: tuple[str, ...], everything: bool, form: Literal["text", "json"]) -> None:
     """Show where the shadow policy would have sent calls down the other lane.
 
     It reads what the service has counted, in WEIGHBRIDGE_SHADOW_FILE, else in the Redis or Valkey of
@@ -54,47 +59,43 @@ def diff(*, days: int, revision: str | None, everything: bool, form: Literal["te
     """
     today = datetime.now(UTC).date()
     with _store(Settings()) as store:
-        found = comparisons(_read(store, today, days))
-    if revision is not None:
-        found = _only(found, revision, days)
+        evidence = evidence_of([store.read(today - timedelta(days=ago)) for ago in range(days)])
+        place = str(store)
+    found = _only(evidence.comparisons, revisions, days)
     if form == "json":
-        click.echo(json.dumps({"days": days, "comparisons": [_as_json(each) for each in found]}, indent=2))
+        told = {"days": days, "unreadable": evidence.unreadable, "comparisons": [_as_json(each) for each in found]}
+        click.echo(json.dumps(told, indent=2))
         return
     console = Console(highlight=False)
-    if not found:
-        console.print(f"Nothing was compared in the last {_counted(days, 'day')}.", soft_wrap=True)
-        console.print(
-            "A service counts while WEIGHBRIDGE_SHADOW_POLICY names a policy, and writes its counts every 5 seconds.",
-            soft_wrap=True,
-        )
-        return
-    _print(console, found[0], everything=everything)
-    _print_others(console, found[1:])
-
-
-def _read(store: ShadowStore, today: date, days: int) -> Iterator[Mapping[str, str]]:
-    return (store.read(today - timedelta(days=ago)) for ago in range(days))
+    if found:
+        _print(console, found[0], everything=everything)
+        _print_others(console, found[1:])
+    else:
+        _say(console, f"Nothing was compared in the last {_counted(days, 'day')}. Looked at: {printable(place)}.")
+        _say(console, "A service with a shadow policy writes what it has counted there every 5 seconds.")
+    if evidence.unreadable:
+        fields = _counted(evidence.unreadable, "field")
+        _say(console, f"{fields} could not be read: a later version has written there, or another program.")
 
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[ShadowStore]:
     if settings.shadow_file is not None:
-        from weighbridge.shadow.file_store import FileStore  # noqa: PLC0415  # not every Python has SQLite
-
-        yield FileStore(settings.shadow_file)
+        yield store_in_file(settings)
         return
     if settings.broker_url is None:
-        raise RefusedError(f"no counts are kept anywhere: there is no broker. {_KEEP_THEM}")
+        raise RefusedError(f"this command knows of no place with counts: no broker is configured. {_KEEP_THEM}")
     from weighbridge.lanes.queue import StreamsBroker, connect  # noqa: PLC0415  # Dramatiq is loaded for its broker alone
-    from weighbridge.shadow.server_store import store_of  # noqa: PLC0415  # as above
 
     broker = connect(settings.broker_url, namespace=settings.namespace, timeout_s=TIMEOUT_S)
-    if not isinstance(broker, StreamsBroker):
-        raise RefusedError(f"no counts are kept anywhere: RabbitMQ has no place for them. {_KEEP_THEM}")
+    store = store_for(settings, broker)
+    if store is None or not isinstance(broker, StreamsBroker):
+        raise RefusedError(f"this command knows of no place with counts: RabbitMQ keeps none. {_KEEP_THEM}")
     try:
-        yield store_of(broker)
+        yield store
     finally:
-        broker.client.close()
+        broker.close()
+        broker.client.close()  # which a broker leaves open
 
 
 _KEEP_THEM: Final = (
@@ -102,13 +103,18 @@ _KEEP_THEM: Final = (
 )
 
 
-def _only(found: Sequence[Comparison], revision: str, days: int) -> tuple[Comparison, ...]:
-    chosen = tuple(each for each in found if each.shadow_revision.startswith(revision))
-    if not chosen:
-        known = ", ".join(dict.fromkeys(each.shadow_revision for each in found)) or "none"
+def _only(found: Sequence[Comparison], revisions: Sequence[str], days: int) -> Sequence[Comparison]:
+    """Those between policies of all these revisions."""
+    chosen = [
+        each
+        for each in found
+        if all(each.revision.startswith(one) or each.shadow_revision.startswith(one) for one in revisions)
+    ]
+    if revisions and not chosen:
+        known = ", ".join(f"{each.revision} with {each.shadow_revision}" for each in found) or "none"
+        asked = " ".join(f"--revision {one}" for one in revisions)
         raise RefusedError(
-            f"--revision {revision}: no shadow policy of this revision in the last {_counted(days, 'day')}. "
-            f"There are counts of: {known}"
+            f"{asked}: nothing such was compared in the last {_counted(days, 'day')}. There is: {printable(known)}"
         )
     return chosen
 
@@ -148,18 +154,23 @@ def _as_json(found: Comparison) -> dict[str, Any]:
 # -- for people ---------------------------------------------------------------------------------------------
 
 
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
 def _print(console: Console, found: Comparison, *, everything: bool) -> None:
     for role, name, revision in (
         ("policy", found.policy, found.revision),
         ("shadow", found.shadow_policy, found.shadow_revision),
     ):
-        console.print(Text.assemble(f"{role}  ", (name or "?", "bold"), f", revision {revision}"), soft_wrap=True)
-    console.print(
+        told = Text.assemble(f"{role}  ", (printable(name) or "?", "bold"), f", revision {printable(revision)}")
+        console.print(told, soft_wrap=True)
+    _say(
+        console,
         f"{_counted(found.calls, 'call')} compared, from {_shown(found.since)} to {_shown(found.until)} UTC, "
         f"on {_counted(found.days, 'day')}.",
-        soft_wrap=True,
     )
-    console.print(_summary(found), soft_wrap=True)
+    _say(console, *_summary(found))
     rows = [count for count in found.counts if everything or count.diverges]
     if rows:
         console.print()
@@ -168,15 +179,27 @@ def _print(console: Console, found: Comparison, *, everything: bool) -> None:
     if notes:
         console.print()
     for note in notes:
-        console.print(Text(note, style="dim"), soft_wrap=True)
+        _say(console, note, "dim")
 
 
-def _summary(found: Comparison) -> Text:
+def _summary(found: Comparison) -> tuple[str, str]:
+    """What it comes to, and its style: good news only if all calls were compared."""
+    beside = found.uncounted + sum(found.failures.values())
+    more = f" {_counted(beside, 'more call')} could not be compared: see below." if beside else ""
+    style = "yellow" if beside else ""
+    if not found.calls:
+        return f"Nothing could be compared.{more}", style
     if not found.diverging:
-        return Text("The shadow would have sent each of them down the same lane.", style="green")
-    share = found.diverging / found.calls
-    shown = f"{share:.1%}" if share >= 0.001 else "less than 0.1%"  # noqa: PLR2004  # where the format says 0.0 %
-    return Text(f"The shadow would have sent {found.diverging:,} of them ({shown}) down the other lane.")
+        return f"The shadow would have sent each of them down the same lane.{more}", style or "green"
+    share = _share(found.diverging / found.calls)
+    return f"The shadow would have sent {found.diverging:,} of them ({share}) down the other lane.{more}", style
+
+
+def _share(share: float) -> str:
+    """A share that is neither nothing nor all is never shown as such."""
+    if share < 0.001:  # noqa: PLR2004  # what the format would round to 0.0 %
+        return "less than 0.1%"
+    return "more than 99.9%" if 0.999 < share < 1 else f"{share:.1%}"  # noqa: PLR2004  # likewise
 
 
 def _table(rows: Sequence[ShadowCount], calls_by_task: Mapping[str, int]) -> Table:
@@ -190,28 +213,29 @@ def _table(rows: Sequence[ShadowCount], calls_by_task: Mapping[str, int]) -> Tab
         shadow = _by(row.shadow_lane, row.shadow_rule)
         if row.by_load:
             shadow.append(f", {BY_LOAD}", "dim")
-        table.add_row(Text(row.task), f"{row.calls:,}", f"{calls_by_task[row.task]:,}", _by(row.lane, row.rule), shadow)
+        of = f"{calls_by_task[row.task]:,}"
+        table.add_row(Text(printable(row.task)), f"{row.calls:,}", of, _by(row.lane, row.rule), shadow)
     return table
 
 
 def _by(lane: Lane, rule: str) -> Text:
-    return Text.assemble((lane, LANE_STYLES[lane]), ", ", f"[{rule}]" if rule == OTHERWISE else rule)
+    return Text.assemble((lane, LANE_STYLES[lane]), ", ", f"[{rule}]" if rule == OTHERWISE else printable(rule))
 
 
 def _notes(found: Comparison, rows: Sequence[ShadowCount]) -> list[str]:
     notes = []
     if any(row.by_load for row in rows):
         notes.append(
-            f"{BY_LOAD}: the shadow looked at load there, and the load was the other policy's: what waited and ran "
-            "followed from decisions that the shadow might not have made. Read it as what the shadow would have begun "
-            "to do, not as how often it would have done it."
+            f"{BY_LOAD}: the shadow looked at load there (a policy in code: it may have), and the load was the other "
+            "policy's: what waited and ran followed from decisions that the shadow might not have made. Read it as "
+            "what the shadow would have begun to do, not as how often it would have done it."
         )
     for task, calls in sorted(found.failures.items()):
-        notes.append(f"The shadow failed about {_counted(calls, 'call')} of {task}: they are not among the compared.")
+        notes.append(f"The shadow failed about {_counted(calls, 'call')} of {printable(task)}, which are not compared.")
     if found.uncounted:
         notes.append(
-            f"{_counted(found.uncounted, 'call')} {'has' if found.uncounted == 1 else 'have'} no row and may diverge: "
-            "rules with made-up names took all rows."
+            f"{_counted(found.uncounted, 'call')} more may diverge or not: there were more pairs of rules than are "
+            "counted apart. That is so with names of rules that a policy in code makes up."
         )
     return notes
 
@@ -219,13 +243,13 @@ def _notes(found: Comparison, rows: Sequence[ShadowCount]) -> list[str]:
 def _print_others(console: Console, others: Sequence[Comparison]) -> None:
     if not others:
         return
-    console.print("\nBefore that (--revision shows one):")
+    _say(console, "\nAlso compared (--revision shows one):")
     for each in others:
-        told = (
-            f"  {each.policy or '?'} ({each.revision}), shadow {each.shadow_policy or '?'} ({each.shadow_revision}), "
-            f"to {_shown(each.until)}: {each.diverging:,} of {_counted(each.calls, 'call')} diverge"
+        revisions = (
+            f"{each.policy or '?'} ({each.revision}), shadow {each.shadow_policy or '?'} ({each.shadow_revision})"
         )
-        console.print(Text(told), soft_wrap=True)
+        diverging = f"{each.diverging:,} of {_counted(each.calls, 'call')} diverge"
+        _say(console, f"  {printable(revisions)}, to {_shown(each.until)}: {diverging}")
 
 
 def _shown(at: datetime) -> str:
