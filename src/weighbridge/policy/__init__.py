@@ -11,14 +11,13 @@ from weighbridge.policy.file import content_of, parse_policy, policy_from, read_
 from weighbridge.policy.protocol import (
     Policy,
     ask,
-    content_hash,
     default_lane_of,
     possible_lanes_of,
     reads_of,
-    revision_of,
     source_of,
 )
 from weighbridge.policy.render import render
+from weighbridge.policy.revision import content_hash, revision_of
 from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy
 from weighbridge.policy.schema import policy_schema
 from weighbridge.policy.shipped import shipped_names

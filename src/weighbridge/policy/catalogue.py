@@ -12,7 +12,16 @@ from typing import Any, Final, cast
 from weighbridge.decision import BrokerReading, Facts, InProcessReading, LoopReading
 from weighbridge.errors import PolicyError, PolicyNotFoundError
 from weighbridge.policy.file import parse_policy, read_policy
-from weighbridge.policy.protocol import Policy, ask, default_lane_of, possible_lanes_of, reads_of, revision_of
+from weighbridge.policy.protocol import (
+    Policy,
+    ask,
+    declared,
+    default_lane_of,
+    possible_lanes_of,
+    reads_of,
+    shown_object,
+)
+from weighbridge.policy.revision import revision_of
 from weighbridge.policy.rule import RulePolicy
 from weighbridge.policy.scanner import cut
 from weighbridge.policy.shipped import SUFFIX, shipped_names, shipped_source, shipped_text
@@ -146,9 +155,9 @@ def _tried(candidate: object, *, shown: str) -> Policy:
         problem, remedy = "it is a class, and no policy", f"give an object of it: {candidate.__name__}()"
         source = f"{candidate.__module__}.{candidate.__qualname__}"
         raise PolicyError(source=source, problem=problem, remedy=remedy)
-    decide = getattr(candidate, "decide", None)
+    decide = declared(candidate, "decide")
     if not callable(decide):
-        problem = f"{cut(repr(candidate))} has no method decide(facts)"
+        problem = f"{cut(shown_object(candidate))} has no method decide(facts)"
         remedy = f"give {_FORMS}, module:object, or an object with that method"
         raise PolicyError(source=shown, problem=problem, remedy=remedy)
     if inspect.iscoroutinefunction(decide):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from hashlib import sha256
-from types import CodeType, FunctionType
-from typing import Final, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.errors import PolicyError
 from weighbridge.policy.fact import FACTS, GROUPS, remedy_for
 
 EVERY_LANE: Final = frozenset(Lane)
-#: The longest revision that a policy in code may give itself, in characters.
-MAX_REVISION: Final = 100
-_REVISION: Final = re.compile(rf"[!-~](?:[ -~]{{0,{MAX_REVISION - 2}}}[!-~])?")
 _NOTHING_KNOWN: Final = Facts()
+_ABSENT: Final = object()
 
 
 @runtime_checkable
@@ -34,8 +30,9 @@ class Policy(Protocol):
       only the facts in ``static`` are known, by their dotted names. Without it: both.
     * ``default_lane: Lane``: where a call goes if ``decide`` raises, or answers with something else than a decision;
       each such failure is counted, and the first of its kind is logged. Without it the request gets the error.
-    * ``revision: str``: tells one content of the policy from another, on tickets and in logs. Without it: the
-      first 12 hexadecimal digits of the SHA-256 of what its class's methods compile to.
+    * ``revision: str``: tells one content of the policy from another, on tickets and in logs. Without it it is made
+      from the code and the plain values of the policy (:func:`~weighbridge.policy.revision.revision_of`), which is
+      another in another version of Python, and under ``-O``.
     """
 
     def decide(self, facts: Facts, /) -> Decision:
@@ -61,7 +58,7 @@ def ask(policy: Policy, facts: Facts) -> Decision:
         raise PolicyError(
             source=source_of(policy),
             where="decide",
-            problem=f"it answered {decision!r}",
+            problem=f"it answered {shown_object(decision)}",
             remedy="return Decision(lane=Lane.QUEUE, reason='…', rule='…')",
         )
     return decision
@@ -72,65 +69,15 @@ def default_lane_of(policy: Policy) -> Lane | None:
 
     :raises PolicyError: if it is no lane.
     """
-    lane = getattr(policy, "default_lane", None)
-    if lane is None or lane in tuple(Lane):
+    lane = declared(policy, "default_lane")
+    if lane is None or (isinstance(lane, str) and lane in tuple(Lane)):
         return None if lane is None else Lane(lane)
     raise PolicyError(
         source=source_of(policy),
         where="default_lane",
-        problem=f"it is {lane!r}",
+        problem=f"it is {shown_object(lane)}",
         remedy="give Lane.IN_PROCESS or Lane.QUEUE, or leave it out",
     )
-
-
-def revision_of(policy: Policy) -> str:
-    """What tells this content of a policy from another: its own ``revision``, or a hash of its class's code.
-
-    :raises PolicyError: if its own is no text of 1 to 100 printable ASCII characters.
-    """
-    revision = getattr(policy, "revision", None)
-    if revision is None:
-        kind = type(policy)
-        return content_hash(f"{kind.__module__}.{kind.__qualname__} {_compiled(kind)}")
-    if is_revision(revision):
-        return revision
-    raise PolicyError(
-        source=source_of(policy),
-        where="revision",
-        problem=f"it is {revision!r}",
-        remedy=f"give 1 to {MAX_REVISION} printable ASCII characters, no blank first or last, or leave it out",
-    )
-
-
-def _compiled(kind: type) -> str:
-    """What the methods of a class compile to. Not its source: to read that is I/O, and a terminal keeps none."""
-    return " ".join(
-        f"{name}={_code(value.__code__)}"
-        for each in kind.__mro__
-        for name, value in sorted(vars(each).items())
-        if isinstance(value, FunctionType)
-    )
-
-
-def _code(code: CodeType) -> str:
-    return f"{code.co_code.hex()} {code.co_names} {[_constant(each) for each in code.co_consts]}"
-
-
-def _constant(value: object) -> str:
-    if isinstance(value, CodeType):
-        return _code(value)
-    # The order of a set of texts differs from process to process.
-    return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
-
-
-def is_revision(value: object) -> TypeGuard[str]:
-    """Whether it can be a revision: a short text that can stand in a log."""
-    return isinstance(value, str) and _REVISION.fullmatch(value) is not None
-
-
-def content_hash(content: str) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of a text in UTF-8."""
-    return sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def reads_of(policy: Policy) -> frozenset[str] | None:
@@ -138,26 +85,36 @@ def reads_of(policy: Policy) -> frozenset[str] | None:
 
     :raises PolicyError: if it names what is no fact.
     """
-    reads = getattr(policy, "reads", None)
+    reads = declared(policy, "reads")
     if reads is None:
         return None
-    if isinstance(reads, str) or not isinstance(reads, Iterable):
+    names = _listed(reads)
+    if names is None:
         raise PolicyError(
             source=source_of(policy),
             where="reads",
-            problem=f"it is {reads!r}",
+            problem=f"it is {shown_object(reads)}",
             remedy="give several names, as in reads = frozenset({'weight'})",
         )
-    names = frozenset(reads)
     for name in names:
-        if name not in FACTS and name not in GROUPS:
+        if not isinstance(name, str) or (name not in FACTS and name not in GROUPS):
             raise PolicyError(
                 source=source_of(policy),
                 where="reads",
-                problem=f"there is no fact {name!r}",
-                remedy=remedy_for(str(name)),
+                problem=f"there is no fact {shown_object(name)}",
+                remedy=remedy_for(name) if isinstance(name, str) else "name facts, as in reads = frozenset({'weight'})",
             )
-    return names
+    return frozenset(names)
+
+
+def _listed(reads: object) -> list[Any] | None:
+    """What is in it; ``None`` if it holds no several things, or raises when it is looked through."""
+    if isinstance(reads, str) or not isinstance(reads, Iterable):
+        return None
+    try:
+        return list(reads)
+    except Exception:  # noqa: BLE001  # of a class of somebody's own; the caller says what is wrong
+        return None
 
 
 def possible_lanes_of(policy: Policy, static: Mapping[str, object]) -> frozenset[Lane]:
@@ -165,7 +122,7 @@ def possible_lanes_of(policy: Policy, static: Mapping[str, object]) -> frozenset
 
     :raises PolicyError: if its ``possible_lanes`` raises, or answers with something else than lanes.
     """
-    possible_lanes = getattr(policy, "possible_lanes", None)
+    possible_lanes: Any = declared(policy, "possible_lanes")
     if possible_lanes is None:
         return EVERY_LANE
     default_lane = default_lane_of(policy)
@@ -193,5 +150,34 @@ def _brief(facts: Facts) -> str:
 
 def source_of(policy: object) -> str:
     """How an error message names a policy: its file, or its type."""
-    source = getattr(policy, "source", None)
+    try:
+        source = getattr(policy, "source", None)
+    except Exception:  # noqa: BLE001  # a property that fails; its type is name enough
+        source = None
     return source if isinstance(source, str) else f"{type(policy).__module__}.{type(policy).__qualname__}"
+
+
+def declared(policy: object, name: str) -> object:
+    """What a policy declares under a name that is optional; ``None`` if it does not declare it.
+
+    :raises PolicyError: if it does, by a property that raises.
+    """
+    try:
+        if inspect.getattr_static(policy, name, _ABSENT) is _ABSENT:
+            return getattr(policy, name, None)  # what a __getattr__ may make up
+        return getattr(policy, name)
+    except Exception as error:
+        raise PolicyError(
+            source=source_of(policy),
+            where=name,
+            problem=f"it raised {type(error).__name__}: {error}",
+            remedy="give a value that is ready, or leave it out",
+        ) from error
+
+
+def shown_object(value: object) -> str:
+    """An object as Python writes it, or what its type is called if it fails at that."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  # an error is about to be told, and not this one
+        return f"a {type(value).__qualname__}"

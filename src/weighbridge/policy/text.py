@@ -10,7 +10,7 @@ from typing import Any, Final
 from weighbridge.errors import PolicyError
 from weighbridge.excerpt import marked
 from weighbridge.policy.places import Places, Span, locate
-from weighbridge.policy.protocol import content_hash
+from weighbridge.policy.revision import content_hash
 
 #: How tomllib writes a key: as the tuple of its parts.
 _KEY: Final = re.compile(r"\((?:'[^']*'(?:, )?,?)+\)")

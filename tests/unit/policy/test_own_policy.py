@@ -152,3 +152,79 @@ class KnowsOtherLanes(Always):
 )
 def test_a_policy_that_does_not_work_is_refused_before_a_call_meets_it(policy: Policy, message: str) -> None:
     assert refusal(policy) == f"policy {__name__}.{type(policy).__name__}{message}"
+
+
+# -- attributes that fail -----------------------------------------------------------------------------------
+
+
+def failing(attribute: str, error: Exception) -> Policy:
+    """A policy whose attribute is a property that raises."""
+
+    def fail(self: object) -> Any:
+        raise error
+
+    policy: Policy = type("Failing", (Always,), {attribute: property(fail)})()
+    return policy
+
+
+@pytest.mark.parametrize("attribute", ["reads", "revision", "default_lane", "possible_lanes", "decide"])
+@pytest.mark.parametrize("error", [ZeroDivisionError("no threads"), AttributeError("no threads")], ids=repr)
+def test_a_property_that_raises_is_told_by_its_name(attribute: str, error: Exception) -> None:
+    assert refusal(failing(attribute, error)) == (
+        f"policy {__name__}.Failing, {attribute}: it raised {type(error).__name__}: no threads; "
+        "give a value that is ready, or leave it out"
+    )
+
+
+def test_a_source_that_cannot_be_read_does_not_hide_what_is_wrong() -> None:
+    policy = failing("source", ZeroDivisionError("no threads"))
+    assert load_policy(policy) is policy
+
+
+class Shy:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError("no threads")
+
+
+class Ambiguous:
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]  # as an array of numbers
+
+
+class Breaking:
+    def __iter__(self) -> Any:
+        raise ZeroDivisionError("no threads")
+
+    def __repr__(self) -> str:
+        return "Breaking()"
+
+
+LANES = "give Lane.IN_PROCESS or Lane.QUEUE, or leave it out"
+NAMES = "as in reads = frozenset({'weight'})"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("reads", [["weight"]], f"reads: there is no fact ['weight']; name facts, {NAMES}"),
+        ("reads", [5], f"reads: there is no fact 5; name facts, {NAMES}"),
+        ("reads", [Shy()], f"reads: there is no fact a Shy; name facts, {NAMES}"),
+        ("reads", 5, f"reads: it is 5; give several names, {NAMES}"),
+        ("reads", Breaking(), f"reads: it is Breaking(); give several names, {NAMES}"),
+        ("default_lane", Shy(), f"default_lane: it is a Shy; {LANES}"),
+        ("default_lane", ["queue"], f"default_lane: it is ['queue']; {LANES}"),
+        ("default_lane", Ambiguous(), "default_lane: it is "),
+        ("revision", Shy(), "revision: it is a Shy; give 1 to 100 printable ASCII characters"),
+        ("revision", Ambiguous(), "revision: it is "),
+        ("possible_lanes", 5, "possible_lanes: it gave no set of lanes (TypeError: 'int' object is not callable)"),
+        ("decide", Shy(), "a Shy"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_of_an_attribute_is_told_by_its_name(attribute: str, value: object, message: str) -> None:
+    policy = type("Wrong", (Always,), {attribute: value})()
+    if attribute == "decide":
+        policy = Always()
+        policy.decide = lambda facts: value  # type: ignore[method-assign, assignment, return-value]  # the mistake
+    assert message in refusal(policy)

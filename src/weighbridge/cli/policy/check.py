@@ -19,7 +19,7 @@ from weighbridge.decision import Lane
 from weighbridge.policy import OTHERWISE, RulePolicy, source_of
 from weighbridge.policy.coverage import UnreachableRule, unreachable
 from weighbridge.policy.explanation import deciding
-from weighbridge.policy.protocol import revision_of
+from weighbridge.policy.revision import revision_of
 from weighbridge.task import registry
 
 

@@ -26,7 +26,7 @@ from weighbridge.policy import (
     shipped_names,
     source_of,
 )
-from weighbridge.policy.protocol import revision_of
+from weighbridge.policy.revision import revision_of
 from weighbridge.policy.shipped import shipped_text
 from weighbridge.settings import Settings
 

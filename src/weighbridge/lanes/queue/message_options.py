@@ -18,7 +18,7 @@ from dramatiq.middleware import GroupCallbacks, Retries, TimeLimit
 
 from weighbridge.events import emit
 from weighbridge.lanes.queue.unknown_task import SINCE
-from weighbridge.policy.protocol import is_revision
+from weighbridge.policy.revision import is_revision
 from weighbridge.task import LONGEST_S
 
 logger: Final = logging.getLogger("weighbridge.queue")

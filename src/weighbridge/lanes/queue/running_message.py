@@ -11,7 +11,7 @@ from dramatiq.middleware import CurrentMessage
 from weighbridge.decision import Lane
 from weighbridge.lanes.queue.message_options import POLICY_REVISION
 from weighbridge.lanes.queue.stream_message import attempt_of
-from weighbridge.policy.protocol import is_revision
+from weighbridge.policy.revision import is_revision
 from weighbridge.run import CurrentCall, running
 from weighbridge.task import TaskSpec
 
