@@ -49,8 +49,9 @@ def load_policy(reference: str | os.PathLike[str] | Policy) -> Policy:
 
     A string is a path if it ends in ``.toml`` or contains a ``/``; it names an object (a policy, or a class or
     function that makes one without arguments) if it has the form ``module:object``; else it is a shipped name.
-    A policy that is not from a file is asked about four made-up calls, so that one that fails, or answers
-    with something else than a decision, is refused here and not in somebody's request.
+    A policy in code is asked about four made-up calls, so that one that fails, or answers with something else than a
+    decision, is refused here and not in somebody's request. A :class:`RulePolicy` that was made by hand, without a
+    revision, is replaced by a copy that has one.
 
     :raises PolicyNotFoundError: if nothing stands behind the reference.
     :raises PolicyError: if what stands there is no policy that works.
@@ -165,7 +166,9 @@ def _tried(candidate: object, *, shown: str) -> Policy:
         raise PolicyError(source=shown, where="decide", problem=problem, remedy=remedy)
     policy = cast("Policy", candidate)
     if isinstance(policy, RulePolicy):
-        return policy  # it was made from checked rules
+        revised = policy.revised()  # its rules were checked when they were made
+        revision_of(revised)
+        return revised
     reads_of(policy)
     default_lane_of(policy)
     revision_of(policy)

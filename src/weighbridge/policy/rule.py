@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.policy.expression import Expression
+from weighbridge.policy.revision import content_hash
 
 #: The name under which ``[otherwise]`` stands in decisions; no rule can have it.
 OTHERWISE: Final = "otherwise"
@@ -86,6 +87,10 @@ def _of(origin: str) -> str:
     return f" of {origin}" if origin else ""
 
 
+def _content(decision: Decision) -> tuple[str, str, str]:
+    return decision.lane.value, decision.reason, decision.rule
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """What a policy file says about itself: calls with these facts take this lane."""
@@ -101,7 +106,8 @@ class RulePolicy:
     ``revision`` says which content was read: twelve hexadecimal digits of a hash of the file's text, and of
     the base's revision if the file ``extends`` a shipped policy, whose rules then stand behind its own.
     ``otherwise_reason`` and ``otherwise_origin`` are to ``otherwise`` what a rule's ``reason`` and ``origin``
-    are to its decision.
+    are to its decision. One that is made by hand may leave it empty: where it is given as a policy, a copy takes its
+    place whose revision is a hash of what is in it (:meth:`revised`).
 
     Pure, total and stateless: an instance may decide on any number of threads.
     """
@@ -121,6 +127,30 @@ class RulePolicy:
     def reads(self) -> frozenset[str]:
         """The dotted names of the facts that the rules look at."""
         return frozenset[str]().union(*(rule.when.reads for rule in self.rules))
+
+    def revised(self) -> RulePolicy:
+        """This policy with a revision, which each of its decisions carries; the policy itself if that is so already.
+
+        If it has none, it is the first 12 hexadecimal digits of a hash of its rules, its last word and its names.
+        """
+        revision = self.revision or content_hash(self._written())
+        decisions = [self.otherwise, *(rule.decision for rule in self.rules)]
+        if self.revision and all(decision.revision == revision for decision in decisions):
+            return self
+        return replace(
+            self,
+            rules=tuple(replace(rule, decision=replace(rule.decision, revision=revision)) for rule in self.rules),
+            otherwise=replace(self.otherwise, revision=revision),
+            revision=revision,
+        )
+
+    def _written(self) -> str:
+        rules = [
+            (rule.name, rule.when.source, rule.when.unknown.value, _content(rule.decision), rule.reason, rule.origin)
+            for rule in self.rules
+        ]
+        last = (_content(self.otherwise), self.otherwise_reason, self.otherwise_origin)
+        return repr((self.name, self.extends, rules, last))
 
     def decide(self, facts: Facts, /) -> Decision:
         """The decision of the first rule that certainly matches, or the last word."""

@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from weighbridge.decision import Facts
-from weighbridge.policy import RulePolicy, load_policy, parse_policy, read_policy
+import pytest
+
+from weighbridge import Dispatcher, task
+from weighbridge.decision import Facts, Lane
+from weighbridge.errors import PolicyError
+from weighbridge.policy import Expression, Rule, RulePolicy, load_policy, parse_policy, read_policy
+from weighbridge.policy.rule import last_word
 
 TEXT = """
 schema = 1
@@ -56,3 +61,56 @@ def test_decisions_of_the_base_carry_the_revision_of_the_file() -> None:
     policy = parsed(EXTENDED)
     assert policy.decide(Facts(weight=80.0)).revision == policy.revision
     assert policy.decide(Facts(weight=1.0)).revision == policy.revision
+
+
+# -- a policy of rules that was made by hand ----------------------------------------------------------------
+
+
+def by_hand(when: str = "weight >= 50", *, lane: Lane = Lane.QUEUE, revision: str = "") -> RulePolicy:
+    rule = Rule.of(policy="ours", name="heavy", when=Expression.parse(when), lane=lane)
+    otherwise = last_word(policy="ours", lane=Lane.IN_PROCESS)
+    return RulePolicy(name="ours", source="ours", rules=(rule,), otherwise=otherwise, revision=revision)
+
+
+def loaded(policy: RulePolicy) -> RulePolicy:
+    found = load_policy(policy)
+    assert isinstance(found, RulePolicy)
+    return found
+
+
+def test_a_policy_that_was_made_by_hand_is_given_a_revision_by_its_rules() -> None:
+    revision = loaded(by_hand()).revision
+    assert len(revision) == 12
+    assert loaded(by_hand()).revision == revision
+    assert loaded(by_hand("weight >= 51")).revision != revision
+    assert loaded(by_hand(lane=Lane.IN_PROCESS)).revision != revision
+
+
+@pytest.mark.parametrize("revision", ["", "v7"])
+def test_its_decisions_carry_it(revision: str) -> None:
+    policy = loaded(by_hand(revision=revision))
+    assert policy.decide(Facts(weight=80.0)).revision == policy.revision
+    assert policy.decide(Facts(weight=1.0)).revision == policy.revision
+    assert policy.revision == (revision or policy.revision)
+
+
+def test_one_that_has_a_revision_everywhere_is_taken_as_it_is() -> None:
+    for policy in (parsed(TEXT), loaded(by_hand())):
+        assert load_policy(policy) is policy
+
+
+def test_a_revision_that_cannot_stand_in_a_log_is_refused() -> None:
+    with pytest.raises(PolicyError, match=r"policy ours, revision: it is 'ö'; give 1 to 100 printable ASCII"):
+        load_policy(by_hand(revision="ö"))
+
+
+def test_a_dispatcher_can_be_given_one_at_first_and_later() -> None:
+    @task(weight=80)
+    def heavy() -> None: ...
+
+    dispatcher = Dispatcher(broker_url="redis://127.0.0.1:1/0", policy=by_hand())
+    first = dispatcher.explain(heavy)
+    dispatcher.policy = by_hand("weight >= 60")
+    second = dispatcher.explain(heavy)
+    assert first.lane is second.lane is Lane.QUEUE
+    assert len({first.revision, second.revision, ""}) == 3
