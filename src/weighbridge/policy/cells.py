@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations, islice, pairwise
 from types import MappingProxyType
 from typing import Final, TypeAlias, TypeGuard, assert_never
 
@@ -14,8 +14,10 @@ from weighbridge.policy.fact import FACTS, Fact, Kind
 from weighbridge.policy.scanner import MAX_NUMBER
 from weighbridge.policy.statement import And, Comparison, Literal, Membership, Not, Operand, Or, Statement
 
-#: So many tags are tried in each combination; of more, only the combinations of a few.
+#: So many tags are tried in each combination.
 MAX_TAGS: Final = 6
+#: Of more tags no more combinations than this are tried.
+MOST_COMBINATIONS: Final = 1_000
 #: How a text is called that is none of those that an expression names.
 OTHER: Final = "other"
 
@@ -69,7 +71,7 @@ def cells_of(
     return {name: cells[name] for name in FACTS if name in cells}
 
 
-def size_of(statement: Statement) -> int:
+def operands_of(statement: Statement) -> int:
     """How many facts and literals stand in a statement: what it costs to go through it, roughly."""
     return sum(len(facts) + len(literals) for facts, literals in _comparisons(statement))
 
@@ -201,8 +203,21 @@ def _texts(group: _Group) -> tuple[str, ...]:
 
 def _tags(mentioned: Sequence[str], present: object) -> Cells:
     """Every combination of the tags that are mentioned; those ``present`` that are not mentioned stay."""
-    others = [tag for tag in present if tag not in mentioned] if isinstance(present, tuple | list) else []
-    complete = len(mentioned) <= MAX_TAGS
-    sizes = range(len(mentioned) + 1) if complete else (0, 1, 2, len(mentioned))
-    values = [(*others, *chosen) for size in sizes for chosen in combinations(mentioned, size)]
-    return Cells(values=tuple(values), complete=complete)
+    there = tuple(present) if isinstance(present, tuple | list) else ()
+    if len(mentioned) > MAX_TAGS:
+        return Cells(values=tuple(dict.fromkeys(islice(_near(mentioned, there), MOST_COMBINATIONS))), complete=False)
+    others = [tag for tag in there if tag not in mentioned]
+    values = [(*others, *chosen) for size in range(len(mentioned) + 1) for chosen in combinations(mentioned, size)]
+    return Cells(values=tuple(values))
+
+
+def _near(mentioned: Sequence[str], there: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Combinations of many tags: the one that is there, without any, with all, then those that differ in one or two."""
+    named, had = frozenset(mentioned), frozenset(there)
+    absent = [tag for tag in mentioned if tag not in had]
+    yield there
+    yield tuple(tag for tag in there if tag not in named)
+    yield (*there, *absent)
+    for count in (1, 2):
+        for turned in combinations([*(tag for tag in there if tag in named), *absent], count):
+            yield (*(tag for tag in there if tag not in turned), *(tag for tag in turned if tag not in had))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from weighbridge.policy.cells import Cells, cells_of, size_of
+from weighbridge.policy.cells import Cells, cells_of, operands_of
 from weighbridge.policy.rule import Rule
 
 #: So many facts and literals are looked at before nothing more is said: some hundredths of a second.
@@ -131,7 +131,7 @@ class _Search:
     def _spend(self, rule: Rule) -> None:
         size = self._sizes.get(rule.name)
         if size is None:
-            size = self._sizes[rule.name] = 1 + size_of(rule.when.statement)
+            size = self._sizes[rule.name] = 1 + operands_of(rule.when.statement)
         self._left -= size
         if self._left < 0:
             raise _OutOfBudgetError

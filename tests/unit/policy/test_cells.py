@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from weighbridge.policy import FACTS, Expression
-from weighbridge.policy.cells import MAX_TAGS, Cells, cells_of
+from weighbridge.policy.cells import MAX_TAGS, MOST_COMBINATIONS, Cells, cells_of
 from weighbridge.policy.fact import Kind
 
 
@@ -76,6 +76,26 @@ def test_of_many_tags_not_every_combination_is_tried_and_that_is_said() -> None:
     found = cells(many)["tags"]
     assert not found.complete
     assert len(found.values) < 2**MAX_TAGS
+
+
+def tags(number: int) -> list[str]:
+    """Expressions that mention so many tags, in pieces that are not too long to be parsed."""
+    return [" or ".join(f"'{each}' in tags" for each in range(at, min(at + 50, number))) for at in range(0, number, 50)]
+
+
+@pytest.mark.parametrize("number", [MAX_TAGS + 1, 100, 1_000, 4_000])
+def test_of_many_tags_no_more_combinations_are_tried_than_anybody_could_wait_for(number: int) -> None:
+    found = cells(*tags(number), around={"tags": ("3", "x")})["tags"]
+    assert not found.complete
+    assert len(found.values) <= MOST_COMBINATIONS
+    assert sum(len(value) for value in found.values if isinstance(value, tuple)) < 5 * MOST_COMBINATIONS + number
+    assert ("x",) in found.values
+
+
+def test_of_many_tags_those_that_differ_in_one_from_those_that_are_there_come_first() -> None:
+    found = cells(*tags(20), around={"tags": ("19", "3")})["tags"]
+    assert (found.values[0], found.values[3], found.values[4]) == (("19", "3"), ("3",), ("19",))
+    assert {("19", "3", "0"), ("19", "3", "11"), ("3", "0"), ()} < set(found.values)
 
 
 def test_a_text_that_is_looked_for_among_the_tags_brings_its_literals_there() -> None:
