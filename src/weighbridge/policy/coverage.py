@@ -78,6 +78,8 @@ class _Search:
         for each in (*earlier, rule):
             self._spend(each)
         cells = cells_of(each.when.statement for each in (*earlier, rule))
+        # Of complete ones there are about as many as facts and literals, which are counted already.
+        self._left -= sum(len(each.values) for each in cells.values() if not each.complete)
         if self._escapes(rule, earlier, cells):
             return None
         if not self._escapes(rule, (), cells):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from weighbridge.decision import Decision, Facts, Lane
-from weighbridge.policy.change import Change, changes_of
+from weighbridge.policy.change import Change, Changes, changes_of
 from weighbridge.policy.fact import FACTS
 from weighbridge.policy.fact_values import values_of
 from weighbridge.policy.protocol import Policy, ask
@@ -37,9 +37,8 @@ class TriedRule:
     because: str
 
     @classmethod
-    def of(cls, rule: Rule, facts: Facts) -> TriedRule:
-        """What came of trying ``rule`` on ``facts``."""
-        known = values_of(facts)
+    def of(cls, rule: Rule, facts: Facts, *, known: Mapping[str, object]) -> TriedRule:
+        """What came of trying ``rule`` on ``facts``, whose values by name are ``known``."""
         values = {name: known[name] for name in FACTS if name in rule.when.reads}
         return cls(
             name=rule.name,
@@ -58,7 +57,8 @@ class Explanation(Decision):
     ``constraint`` says why no policy was asked (as the end of a sentence that starts with "it"), and is empty if one
     was. ``tried`` are the rules up to the one that decided; none for a policy that is not from a file. ``changes`` are
     those of the fewest facts that would give the other lane, one for each set of so many facts, at the nearest values
-    that were found; none if more than two facts would have to change. ``instead_of`` explains what the policy said,
+    that were found; none if more than two facts would have to change. ``all_searched``: there are no others of so few
+    facts; it is false where there was too much to try. ``instead_of`` explains what the policy said,
     where something else decided after it.
     """
 
@@ -66,6 +66,7 @@ class Explanation(Decision):
     constraint: str = ""
     tried: tuple[TriedRule, ...] = ()
     changes: tuple[Change, ...] = ()
+    all_searched: bool = True
     instead_of: Explanation | None = None
 
     @classmethod
@@ -76,11 +77,19 @@ class Explanation(Decision):
         facts: Facts,
         constraint: str = "",
         tried: tuple[TriedRule, ...] = (),
-        changes: tuple[Change, ...] = (),
+        changes: Changes | None = None,
     ) -> Explanation:
         """The explanation of ``decision``."""
         told: dict[str, Any] = {name: getattr(decision, name) for name in _FIELDS}
-        return cls(**told, facts=facts, constraint=constraint, tried=tried, changes=changes)
+        changes = changes or Changes()
+        return cls(
+            **told,
+            facts=facts,
+            constraint=constraint,
+            tried=tried,
+            changes=changes.found,
+            all_searched=changes.all_searched,
+        )
 
     def overruled_by(self, decision: Decision) -> Explanation:
         """The explanation of a decision that holds in the place of this one."""
@@ -110,8 +119,9 @@ def explain(policy: Policy, facts: Facts) -> Explanation:
     if not isinstance(policy, RulePolicy):
         return Explanation.of(decision, facts=facts)
     tried: list[TriedRule] = []
+    known = values_of(facts)
     for rule in policy.rules:
-        tried.append(TriedRule.of(rule, facts))
+        tried.append(TriedRule.of(rule, facts, known=known))
         if tried[-1].matched:
             break
     return Explanation.of(decision, facts=facts, tried=tuple(tried), changes=changes_of(policy, facts))
@@ -121,9 +131,13 @@ def _compared(decision: Decision) -> tuple[object, ...]:
     return tuple(getattr(decision, name) for name in _COMPARED)
 
 
-def _settling(rule: Rule, values: Mapping[str, object]) -> list[str]:
+def _settling(rule: Rule, values: dict[str, object]) -> list[str]:
     """Facts whose values alone settle whether the rule matches; unknown ones are named only if no other does it."""
     outcome = rule.when.possible(values)
+    # Of most rules one fact settles it, and to find that out first spares to look at each of the others.
+    for name in reversed(values):
+        if values[name] is not None and rule.when.possible({name: values[name]}) == outcome:
+            return [name]
     needed = dict(values)
     for name in sorted(values, key=lambda each: values[each] is not None):
         others = {each: value for each, value in needed.items() if each != name}
@@ -167,9 +181,12 @@ def _lines(told: Explanation) -> Iterator[str]:
         for change in told.changes:
             by = deciding(change.rule)
             yield f"  {change!s:<{width}}  ({by})" if width <= WIDEST else f"  {change} ({by})"
+        if not told.all_searched:
+            yield "Not all was tried, so there may be others."
     elif told.tried:
         yield ""
-        yield "No change of one or two facts was found that gives the other lane."
+        not_all = "" if told.all_searched else "; not all was tried"
+        yield f"No change of one or two facts was found that gives the other lane{not_all}."
 
 
 def _tried_lines(number: int, rule: TriedRule) -> Iterator[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import time
 
 from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
 from weighbridge.policy import Expression, Rule, RulePolicy, load_policy, parse_policy
+from weighbridge.policy.change import Changes, changes_of
 from weighbridge.policy.explanation import Explanation, explain
 from weighbridge.policy.rule import last_word
 
@@ -138,6 +140,60 @@ def test_texts_flags_and_tags_change_too() -> None:
 def test_facts_that_are_compared_are_changed_to_where_the_other_one_is() -> None:
     told = explain(policy(("in_process.waiting > broker.waiting", "queue")), Facts(broker=BrokerReading(waiting=70)))
     assert changes(told) == ["in_process.waiting = 71 instead of 0"]
+
+
+# -- where there is much to try -----------------------------------------------------------------------------
+
+
+def of_many_rules(number: int) -> RulePolicy:
+    """A policy of as many rules, each with six facts; no file could be so long that it takes longer."""
+    names = ("weight", "in_process.waiting", "loop.lag_ms", "priority", "payload_bytes", "broker.waiting")
+    rules = tuple(
+        Rule.of(
+            policy="ours",
+            name=f"rule {limit}",
+            when=Expression.parse(" and ".join(f"{name} > {limit}" for name in names)),
+            lane=Lane.QUEUE,
+        )
+        for limit in range(number, 0, -1)
+    )
+    return RulePolicy(name="ours", source="ours", rules=rules, otherwise=last_word(policy="ours", lane=Lane.IN_PROCESS))
+
+
+def test_a_long_policy_is_explained_in_no_time_that_anybody_would_notice() -> None:
+    long = of_many_rules(1_000)
+    start = time.perf_counter()
+    told = explain(long, Facts(weight=1.0))
+    assert time.perf_counter() - start < 1.5  # it takes a tenth of a second; a busy machine takes longer
+    assert (told.changes, told.all_searched) == ((), False)
+    assert str(told).endswith("No change of one or two facts was found that gives the other lane; not all was tried.")
+
+
+def test_where_the_budget_ends_what_was_found_is_told_and_that_there_may_be_more() -> None:
+    rules = policy(("weight >= 50 or queue == 'mail'", "queue"))
+    all_of_them = changes_of(rules, Facts())
+    assert all_of_them.all_searched
+    assert len(all_of_them.found) == 2
+    some = [changes_of(rules, Facts(), budget=budget) for budget in range(0, 2_000, 50)]
+    assert {len(each.found) for each in some} == {0, 1, 2}
+    for each in some:
+        assert each.all_searched == (each == all_of_them)
+        assert set(map(str, each.found)) <= set(map(str, all_of_them.found))
+
+
+def test_where_not_all_was_tried_the_text_says_so() -> None:
+    decision = Decision(lane=Lane.IN_PROCESS, reason="r", rule="otherwise")
+    found = changes_of(policy(("weight >= 50", "queue")), Facts()).found
+    told = Explanation.of(decision, facts=Facts(), changes=Changes(found=found, all_searched=False))
+    assert str(told).endswith("(rule 'rule 1')\nNot all was tried, so there may be others.")
+
+
+def test_of_many_tags_not_all_is_tried() -> None:
+    some = " and ".join(f"'{number}' in tags" for number in range(9))
+    told = explain(policy((some, "queue")), Facts(tags=tuple(map(str, range(8)))))
+    assert [change.values for change in told.changes] == [{"tags": tuple(map(str, range(9)))}]
+    assert explain(policy((some, "queue")), Facts()).changes[0].values == {"tags": tuple(map(str, range(9)))}
+    assert not explain(policy((f"{some} and is_async and priority > 0", "queue")), Facts()).all_searched
 
 
 # -- without rules ------------------------------------------------------------------------------------------

@@ -174,4 +174,5 @@ def _as_json(spec: TaskSpec, told: Explanation, by_policy: Explanation) -> dict[
             }
             for change in told.changes
         ],
+        "all_searched": told.all_searched,
     }
