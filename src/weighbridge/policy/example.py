@@ -10,6 +10,7 @@ from weighbridge.decision import Facts
 from weighbridge.errors import PolicyError
 from weighbridge.policy.fact import FACTS, GROUPS, Fact, Kind, remedy_for
 from weighbridge.policy.fault import shown
+from weighbridge.policy.scanner import MAX_NUMBER
 
 #: The one number among the facts that may be negative.
 SIGNED: Final = frozenset({"priority"})
@@ -18,14 +19,15 @@ SIGNED: Final = frozenset({"priority"})
 def facts_from(table: Mapping[str, object], *, source: str, where: str) -> Facts:
     """Facts with the values of ``table``, whose readings may be nested (``in_process = { waiting = 9 }``).
 
-    What is not named keeps its default. ``source`` and ``where`` are for the error.
+    What is not named keeps its default. ``source`` and ``where`` are for the error. A reading has one spelling: as one
+    key with a dot in it, it is refused, as the schema does.
 
-    :raises PolicyError: for an unknown fact, and for a value that a fact cannot have.
+    :raises PolicyError: for an unknown fact, and for a value that a fact cannot have, or no expression can name.
     """
     top: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {}
     for name, value in _flat(table):
-        problem, remedy = _fault(name, value)
+        problem, remedy = _fault(name, value, quoted=name in table and "." in name)
         if problem:
             raise PolicyError(source=source, where=f"{where}, {name}", problem=problem, remedy=remedy)
         group, _, part = name.rpartition(".")
@@ -44,7 +46,7 @@ def _flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
             yield name, value
 
 
-def _fault(name: str, value: object) -> tuple[str, str]:
+def _fault(name: str, value: object, *, quoted: bool) -> tuple[str, str]:
     """What is wrong with a fact of an example, and the remedy; nothing if it is right."""
     if name in GROUPS:
         part = GROUPS[name][0].rpartition(".")[2]
@@ -52,8 +54,19 @@ def _fault(name: str, value: object) -> tuple[str, str]:
     fact = FACTS.get(name)
     if fact is None:
         return "there is no such fact", remedy_for(name)
+    if quoted:
+        return "the quotes make its name one key", f"write it without them: {name} = …"
+    return _misfit(fact, value)
+
+
+def _misfit(fact: Fact, value: object) -> tuple[str, str]:
+    """The same, of the value alone."""
     if not _fits(fact, value):
         return f"it is {shown(value)}", f"give {_needed(fact)}"
+    if isinstance(value, int | float) and value > MAX_NUMBER:
+        return f"it is {shown(value)}, which is too large", f"the largest number is {MAX_NUMBER:_}"
+    if isinstance(value, int | float) and value < -MAX_NUMBER:
+        return f"it is {shown(value)}, which is too low", f"the lowest number is {-MAX_NUMBER:_}"
     return "", ""
 
 
@@ -62,9 +75,7 @@ def _fits(fact: Fact, value: object) -> bool:
         case Kind.NUMBER:
             if isinstance(value, bool) or not isinstance(value, int if fact.whole else int | float):
                 return False
-            lowest = -math.inf if fact.name in SIGNED else 0
-            # Compared, for math.isfinite raises on an int that is too large for a float.
-            return lowest <= value < math.inf and value != -math.inf
+            return value >= (-math.inf if fact.name in SIGNED else 0)
         case Kind.TEXT:
             return isinstance(value, str)
         case Kind.FLAG:

@@ -221,10 +221,11 @@ def _example(example: ExampleTable, number: int, text: PolicyText) -> Example:
 
 
 def _fact_span(facts: Path, name: str, places: Places) -> Span:
-    """A fact that does not exist, or the value of one that does. Its name may be one key, or several with dots."""
-    group, _, part = name.partition(".")
-    paths: tuple[Path, ...] = ((*facts, name), (*facts, group, part))
-    path = next((path for path in paths if path in places.keys), facts)
+    """A key that is wrong (it names no fact, or stands in quotes as a whole), or else the value of a fact."""
+    whole = (*facts, name)
+    if "." in name and whole in places.keys:
+        return places.key(whole)
+    path = (*facts, *name.split("."))
     return places.value(path) if name in FACTS or name in GROUPS else places.key(path)
 
 

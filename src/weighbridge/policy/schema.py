@@ -6,6 +6,7 @@ from typing import Any, Final, assert_never
 
 from weighbridge.policy.example import SIGNED
 from weighbridge.policy.fact import FACTS, GROUPS, Fact, Kind
+from weighbridge.policy.scanner import MAX_NUMBER
 from weighbridge.policy.shipped import shipped_names
 from weighbridge.policy.table import PolicyTable
 
@@ -61,8 +62,8 @@ def _facts() -> dict[str, Any]:
 def _fact(fact: Fact) -> dict[str, Any]:
     match fact.kind:
         case Kind.NUMBER:
-            lowest = {} if fact.name in SIGNED else {"minimum": 0}
-            return {"type": "integer" if fact.whole else "number", **lowest}
+            lowest = -MAX_NUMBER if fact.name in SIGNED else 0
+            return {"type": "integer" if fact.whole else "number", "minimum": lowest, "maximum": MAX_NUMBER}
         case Kind.TEXT:
             return {"type": "string"}
         case Kind.FLAG:

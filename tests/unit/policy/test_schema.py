@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator
 from tests.documentation.blocks import blocks_of, pages
 
 from weighbridge.decision import Lane
-from weighbridge.policy import FACTS, policy_schema, shipped_names
+from weighbridge.errors import PolicyError
+from weighbridge.policy import FACTS, parse_policy, policy_schema, shipped_names
 from weighbridge.policy.shipped import shipped_text
 
 SCHEMA = policy_schema()
@@ -35,6 +36,11 @@ WRONG = {
     "a misspelt fact": HEAD + OTHERWISE + "[[example]]\nfacts = { wieght = 5 }\nlane = 'queue'\n",
     "a misspelt part of a reading": HEAD + OTHERWISE + "[[example]]\nfacts.loop.lag = 5\nlane = 'queue'\n",
     "a negative weight": HEAD + OTHERWISE + "[[example]]\nfacts = { weight = -5 }\nlane = 'queue'\n",
+    "a weight that is too large": HEAD + OTHERWISE + f"[[example]]\nfacts = {{ weight = {10**400} }}\nlane = 'queue'\n",
+    "a priority that is too low": HEAD
+    + OTHERWISE
+    + f"[[example]]\nfacts = {{ priority = -{10**16} }}\nlane = 'queue'\n",
+    "a reading in quotes": HEAD + OTHERWISE + "[[example]]\nfacts = { 'loop.lag_ms' = 5 }\nlane = 'queue'\n",
     "a weight in quotes": HEAD + OTHERWISE + "[[example]]\nfacts = { weight = '5' }\nlane = 'queue'\n",
     "tags that are one text": HEAD + OTHERWISE + "[[example]]\nfacts = { tags = 'a' }\nlane = 'queue'\n",
 }
@@ -60,8 +66,10 @@ def test_every_policy_of_the_pages_satisfies_it(place: str) -> None:
 
 
 @pytest.mark.parametrize("text", WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_file_does_not(text: str) -> None:
+def test_a_wrong_file_does_not_and_is_refused_when_it_is_loaded_too(text: str) -> None:
     assert mistakes(text) != []
+    with pytest.raises(PolicyError):
+        parse_policy(text, name="wrong", source="wrong.toml")
 
 
 def test_a_file_that_extends_another_needs_no_last_word() -> None:

@@ -7,6 +7,7 @@ import pytest
 from weighbridge.decision import Facts, Lane
 from weighbridge.errors import PolicyError
 from weighbridge.policy import parse_policy
+from weighbridge.policy.scanner import MAX_NUMBER
 
 SCHEMA = "schema = 1\n"
 OTHERWISE = '[otherwise]\nlane = "in_process"\n'
@@ -120,6 +121,60 @@ MISTAKES = {
             "give a number ≥ 0"
         ),
     ),
+    "a weight that no float holds": (
+        SCHEMA + OTHERWISE + example(f"{{ weight = 1{'0' * 400} }}"),
+        (
+            f", line 5, example 1, facts, weight: it is 1{'0' * 39}…, which is too large\n"
+            f"    facts = {{ weight = 1{'0' * 80}…\n"
+            f"                       {'^' * 81}\n"
+            "the largest number is 9_007_199_254_740_992"
+        ),
+    ),
+    "an infinite weight": (
+        SCHEMA + OTHERWISE + example("{ weight = inf }"),
+        (
+            ", line 5, example 1, facts, weight: it is inf, which is too large\n"
+            "    facts = { weight = inf }\n"
+            "                       ^^^\n"
+            "the largest number is 9_007_199_254_740_992"
+        ),
+    ),
+    "a priority that is too low": (
+        SCHEMA + OTHERWISE + example("{ priority = -9_007_199_254_740_993 }"),
+        (
+            ", line 5, example 1, facts, priority: it is -9007199254740993, which is too low\n"
+            "    facts = { priority = -9_007_199_254_740_993 }\n"
+            "                         ^^^^^^^^^^^^^^^^^^^^^^\n"
+            "the lowest number is -9_007_199_254_740_992"
+        ),
+    ),
+    "a reading whose name is one key in quotes": (
+        SCHEMA + OTHERWISE + example("{ 'in_process.waiting' = 9 }"),
+        (
+            ", line 5, example 1, facts, in_process.waiting: the quotes make its name one key\n"
+            "    facts = { 'in_process.waiting' = 9 }\n"
+            "              ^^^^^^^^^^^^^^^^^^^^\n"
+            "write it without them: in_process.waiting = …"
+        ),
+    ),
+    "a reading that is written in both ways": (
+        SCHEMA + OTHERWISE + example("{ in_process = { waiting = 3 }, 'in_process.waiting' = 9 }"),
+        (
+            ", line 5, example 1, facts, in_process.waiting: the quotes make its name one key\n"
+            "    facts = { in_process = { waiting = 3 }, 'in_process.waiting' = 9 }\n"
+            "                                            ^^^^^^^^^^^^^^^^^^^^\n"
+            "write it without them: in_process.waiting = …"
+        ),
+    ),
+    "a misspelt reading in quotes": (
+        SCHEMA + OTHERWISE + example("{ 'in_process.waitng' = 9 }"),
+        (
+            ", line 5, example 1, facts, in_process.waitng: there is no such fact\n"
+            "    facts = { 'in_process.waitng' = 9 }\n"
+            "              ^^^^^^^^^^^^^^^^^^^\n"
+            "did you mean in_process.waiting?"
+        ),
+    ),
     "a weight that is a table": (
         SCHEMA + OTHERWISE + example("{ weight = { ms = 1 } }"),
         (
@@ -203,20 +258,6 @@ def test_a_mistake_is_told_with_its_place_and_what_to_write(text: str, message: 
     assert str(caught.value) == f"policy mine.toml{message}"
 
 
-def test_a_number_that_no_float_holds_is_a_number_all_the_same() -> None:
-    text = f"""
-schema = 1
-
-[[rule]]
-name = "heavy"
-when = "weight >= 50"
-lane = "queue"
-
-[otherwise]
-lane = "in_process"
-
-[[example]]
-facts = {{ weight = 1{"0" * 400} }}
-lane = "queue"
-"""
+def test_the_largest_number_is_a_number_all_the_same() -> None:
+    text = SCHEMA + RULE + OTHERWISE + example(f"{{ weight = {MAX_NUMBER}, priority = -{MAX_NUMBER} }}")
     assert parse_policy(text, name="mine", source="mine.toml").decide(Facts(weight=1e300)).lane is Lane.QUEUE
