@@ -13,6 +13,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _SPACE: Final = re.compile(r"[ \t]*")
+_COMMENT: Final = re.compile(r"#[^\n]*")
 _BARE_KEY: Final = re.compile(r"[^\s.=\]\"']+")
 #: Numbers, flags and dates; between the date and the time of one value there may be a space.
 _BARE_VALUE: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]*|[^\s,\]}#]+")
@@ -24,6 +25,7 @@ _STRINGS: Final = {
     '"': re.compile(r'"(?:[^"\\\n]|\\.)*"'),
     "'": re.compile(r"'[^'\n]*'"),
 }
+_WORDS: Final = re.compile("|".join(each.pattern for each in (*_STRINGS.values(), _COMMENT)), re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED: Final = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"}
 
@@ -39,10 +41,13 @@ class Span:
 class Places:
     """The spans of all keys and values of ``text``, in which ``\\r\\n`` counts as one character, as in tomllib."""
 
-    def __init__(self, text: str, keys: Mapping[Path, Span], values: Mapping[Path, Span]) -> None:
+    def __init__(
+        self, text: str, keys: Mapping[Path, Span], values: Mapping[Path, Span], written: Mapping[int, Span]
+    ) -> None:
         self.text = text
         self.keys = keys
         self.values = values
+        self._written = written
 
     def line(self, span: Span) -> int:
         """The number of its line, from 1."""
@@ -63,6 +68,10 @@ class Places:
         """The key or header that the text ends with."""
         return max(self.keys.values(), key=lambda span: span.offset, default=Span(0))
 
+    def key_before(self, stop: int) -> Span | None:
+        """The key, dots and all, whose value or whose header stops here: also one that the table has already."""
+        return self._written.get(stop)
+
     def inside(self, path: Path, offset: int, length: int) -> Span | None:
         """A part of a text value; ``None`` if escapes in it make the text and the value differ."""
         value = self.value(path)
@@ -76,13 +85,18 @@ class Places:
         return Span(start + offset, length)
 
 
+def without_words(text: str) -> str:
+    """The text of the same length, with blanks in the place of what stands in texts and comments."""
+    return _WORDS.sub(lambda words: re.sub(r"[^\n]", " ", words[0]), text)
+
+
 def locate(text: str) -> Places:
     """The places of a text that tomllib accepts. It never raises: what it does not understand has no place."""
     scan = _Scan(text.replace("\r\n", "\n"))
     # An error without its exact place is better than another error in its stead.
     with contextlib.suppress(RecursionError, _LostError):
         scan.document()
-    return Places(scan.text, scan.keys, scan.values)
+    return Places(scan.text, scan.keys, scan.values, scan.written)
 
 
 class _LostError(Exception):
@@ -94,6 +108,8 @@ class _Scan:
         self.text = text
         self.keys: dict[Path, Span] = {}
         self.values: dict[Path, Span] = {}
+        #: Each key as it is written, by where what belongs to it stops.
+        self.written: dict[int, Span] = {}
         self._at = 0
         #: How many tables each array of tables has so far.
         self._counts: dict[Path, int] = {}
@@ -112,7 +128,9 @@ class _Scan:
         start = self._at
         brackets = 2 if self.text.startswith("[[", start) else 1
         self._at += brackets
-        names = [name for name, _ in self._dotted()]
+        parts = self._dotted()
+        names = [name for name, _ in parts]
+        self.written[self._at] = _whole(parts)
         self._at += brackets
         span = Span(start, self._at - start)
         path: Path = ()
@@ -134,12 +152,14 @@ class _Scan:
 
     def _pair(self, table: Path) -> None:
         path = table
-        for name, span in self._dotted():
+        parts = self._dotted()
+        for name, span in parts:
             path = (*path, name)
             self.keys.setdefault(path, span)
         self._expect("=")
         self._skip(_SPACE)
         self._value(path)
+        self.written[self._at] = _whole(parts)
 
     def _dotted(self) -> list[tuple[str, Span]]:
         parts: list[tuple[str, Span]] = []
@@ -204,6 +224,12 @@ class _Scan:
             self._at = found.end()
         elif needed:
             raise _LostError
+
+
+def _whole(parts: list[tuple[str, Span]]) -> Span:
+    """From the first part of a dotted key to its last."""
+    (_, first), (_, last) = parts[0], parts[-1]
+    return Span(first.offset, last.offset + last.length - first.offset)
 
 
 def _name(written: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from weighbridge.errors import PolicyError
 from weighbridge.excerpt import marked
-from weighbridge.policy.places import Places, Span, locate
+from weighbridge.policy.places import Places, Span, locate, without_words
 from weighbridge.policy.revision import content_hash
 
 #: How tomllib writes a key: as the tuple of its parts.
@@ -20,6 +20,7 @@ _SYNTAX: Final = (
     ("Invalid value", 'put text in quotes, as in lane = "queue"'),
     ("after a statement", "one line holds one key; inside \"…\" write texts as '…'"),
     ("Expected '='", 'a key is followed by =, as in lane = "queue"'),
+    ("Duplicate", "a key can stand only once in a table, and every rule starts with [[rule]]"),
     ("Cannot overwrite", "a key can stand only once in a table, and every rule starts with [[rule]]"),
     ("Cannot declare", "a table can stand only once; every rule starts with [[rule]], in two brackets"),
     ("string", "close it with the same quote on the same line"),
@@ -27,6 +28,8 @@ _SYNTAX: Final = (
     ("Expected ']", "a line in brackets is [otherwise], [[rule]] or [[example]]"),
     ("inline table", "a table in { … } stands on one line, with commas between its keys"),
 )
+#: What it says of a key only when it has read the value too.
+_ABOUT_A_KEY: Final = ("Cannot overwrite", "Cannot mutate", "Cannot redefine", "Duplicate")
 _SMALLEST: Final = 'the smallest policy is schema = 1, [otherwise], lane = "in_process", each on its own line'
 #: Where what tomllib gives no place for stands.
 _DEEP: Final = re.compile(r"(?:[\[{][^\]}\n]{0,40}?){30}")
@@ -81,7 +84,7 @@ class PolicyText:
         return table
 
     def _found(self, pattern: re.Pattern[str]) -> Span:
-        found = pattern.search(self.places.text)
+        found = pattern.search(without_words(self.places.text))
         return Span(found.start(), len(found.group())) if found is not None else Span(0)
 
 
@@ -94,11 +97,14 @@ def _syntax_error(text: str, message: str, source: str) -> PolicyError:
         offset = sum(len(each) + 1 for each in text.split("\n")[: line - 1]) + column - 1
     else:
         offset = len(text.rstrip())
-        line, column = text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+    span = Span(offset)
+    if message.startswith(_ABOUT_A_KEY):
+        span = locate(text).key_before(offset) or span
+    line, column = text.count("\n", 0, span.offset) + 1, span.offset - text.rfind("\n", 0, span.offset)
     return PolicyError(
         source=source,
         where=f"line {line}, column {column}",
         problem=f"it is not TOML: {problem[:1].lower()}{problem[1:]}",
-        excerpt=marked(text, offset=offset),
+        excerpt=marked(text, offset=span.offset, length=span.length),
         remedy=next((remedy for part, remedy in _SYNTAX if part in problem), "see https://toml.io"),
     )

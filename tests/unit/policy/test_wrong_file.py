@@ -96,10 +96,64 @@ MISTAKES = {
     "a key twice": (
         SCHEMA + SCHEMA,
         (
-            ", line 2, column 11: it is not TOML: cannot overwrite a value\n"
+            ", line 2, column 1: it is not TOML: cannot overwrite a value\n"
             "    schema = 1\n"
-            "              ^\n"
+            "    ^^^^^^\n"
             "a key can stand only once in a table, and every rule starts with [[rule]]"
+        ),
+    ),
+    "a key twice, before a comment": (
+        SCHEMA + "[otherwise]\nlane = 'queue'\n  lane = 'in_process' # 'or'\n",
+        (
+            ", line 4, column 3: it is not TOML: cannot overwrite a value\n"
+            "    lane = 'in_process' # 'or'\n"
+            "    ^^^^\n"
+            "a key can stand only once in a table, and every rule starts with [[rule]]"
+        ),
+    ),
+    "a key twice, of several lines": (
+        "description = '''\none\n'''\ndescription = '''\ntwo\n'''",
+        (
+            ", line 4, column 1: it is not TOML: cannot overwrite a value\n"
+            "    description = '''\n"
+            "    ^^^^^^^^^^^\n"
+            "a key can stand only once in a table, and every rule starts with [[rule]]"
+        ),
+    ),
+    "a key twice, in one line": (
+        SCHEMA + OTHERWISE + "[[example]]\nfacts = { loop.lag_ms = 3, loop . 'lag_ms' = 30, weight = 5 }\n",
+        (
+            ", line 5, column 28: it is not TOML: duplicate inline table key 'lag_ms'\n"
+            "    facts = { loop.lag_ms = 3, loop . 'lag_ms' = 30, weight = 5 }\n"
+            "                               ^^^^^^^^^^^^^^^\n"
+            "a key can stand only once in a table, and every rule starts with [[rule]]"
+        ),
+    ),
+    "a table below a value": (
+        "schema = 1\n[schema.number]\nof = 1\n",
+        (
+            ", line 2, column 2: it is not TOML: cannot overwrite a value\n"
+            "    [schema.number]\n"
+            "     ^^^^^^^^^^^^^\n"
+            "a key can stand only once in a table, and every rule starts with [[rule]]"
+        ),
+    ),
+    "a number with thousands of digits below digits in texts and comments": (
+        f"description = 'pi is 3.{'1' * 1_000}' # {'2' * 1_000}\nschema = {'9' * 5_000}\n",
+        (
+            ", line 2: a number has thousands of digits\n"
+            f"    schema = {'9' * 91}…\n"
+            f"             {'^' * 91}\n"
+            "write a shorter one"
+        ),
+    ),
+    "brackets that are nested too deep below brackets in a text": (
+        f"description = '{'[' * 50}'\nschema = {'[' * 5_000}\n",
+        (
+            ", line 2: brackets are nested too deep\n"
+            f"    schema = {'[' * 91}…\n"
+            f"             {'^' * 30}\n"
+            "a policy needs no more than two"
         ),
     ),
     "a text that ends with the file": (
