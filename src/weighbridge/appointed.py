@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from weighbridge.decision import Decision, Facts, Lane
+from weighbridge.decision import BrokerReading, Decision, Facts, InProcessReading, Lane, LoopReading
 from weighbridge.errors import PolicyError
 from weighbridge.events import emit
 from weighbridge.policy import (
@@ -21,14 +22,13 @@ from weighbridge.policy import (
     revision_of,
     source_of,
 )
+from weighbridge.policy.rule import DEFAULT_LANE
 from weighbridge.task import TaskSpec
 
 logger: Final = logging.getLogger("weighbridge.chooser")
 
 POLICY_FAILED: Final = "chooser.policy_failed"
 
-#: What stands in a decision in the place of a rule, if a policy has failed and its default lane holds.
-DEFAULT_LANE: Final = "default_lane"
 #: How many static decisions are kept, and how many kinds of failure are told apart: both are few, but for a service
 #: that makes up options or tasks as it goes.
 MOST_KEPT: Final = 4_096
@@ -130,6 +130,18 @@ class Appointed:
             self._static.clear()  # weights that are made up for each call would fill the memory
         self._static[spec, weight] = decision
         return decision
+
+    def seen(self, facts: Facts) -> Facts:
+        """What of ``facts`` a policy in code is shown: what it does not read is not filled in for its calls either."""
+        if self._rules is not None:
+            return facts
+        return replace(
+            facts,
+            payload_bytes=facts.payload_bytes if self.reads_payload else None,
+            in_process=facts.in_process if self.reads_in_process else InProcessReading(),
+            loop=facts.loop if self.reads_loop else LoopReading(),
+            broker=facts.broker if self.reads_broker else BrokerReading(),
+        )
 
     def explain(self, facts: Facts) -> Explanation:
         """The decision of :meth:`decide`, and where it comes from. It takes milliseconds: not for each request.

@@ -41,6 +41,25 @@ class ByNight:
 
     def decide(self, facts: Any) -> Decision:
         return Decision(Lane.QUEUE, "it is night", "night")
+
+class Fails:
+    default_lane = Lane.QUEUE
+    reads = frozenset({"weight"})
+
+    def decide(self, facts: Any) -> Decision:
+        if facts.name.startswith("policy_shop."):
+            raise KeyError("threshold")
+        return Decision(Lane.IN_PROCESS, "it works", "works")
+
+class FailsForGood(Fails):
+    default_lane = None
+
+class ByWaiting:
+    reads = frozenset({"weight"})
+
+    def decide(self, facts: Any) -> Decision:
+        lane = Lane.QUEUE if facts.in_process.waiting else Lane.IN_PROCESS
+        return Decision(lane, "it looks at what it does not read", "waiting")
 """
 MINE = """
 schema = 1
@@ -309,6 +328,51 @@ def test_a_constraint_comes_before_the_policy_which_is_told_too() -> None:
 def test_of_a_policy_in_code_only_the_decision_is_told() -> None:
     words = ("explain", "policy_shop.audit", "--module", "policy_shop", "--policy", "policy_shop:ByNight")
     assert told(*words) == "A call of policy_shop.audit: queue, by rule 'night'\n  it is night\n"
+
+
+def of_code(name: str, task: str = "policy_shop.audit") -> tuple[str, ...]:
+    return "explain", task, "--module", "policy_shop", "--policy", f"policy_shop:{name}"
+
+
+def test_a_policy_in_code_has_its_revision() -> None:
+    assert as_json(*of_code("ByNight"))["revision"] == as_json("check", "policy_shop:ByNight")["revision"] != ""
+
+
+def test_a_policy_in_code_that_fails_falls_to_its_default_lane_as_in_a_dispatcher() -> None:
+    explained = told(*of_code("Fails"))
+    assert explained.startswith("A call of policy_shop.audit: queue, by its default lane\n")
+    assert "policy policy_shop.Fails failed, so its default lane holds" in explained
+    assert "It fails: policy policy_shop.Fails, decide: it raised KeyError: 'threshold'" in explained
+    found = as_json(*of_code("Fails"))
+    assert (found["lane"], found["rule"]) == ("queue", "default_lane")
+    assert found["failure"].startswith("policy policy_shop.Fails, decide: it raised KeyError")
+
+
+def test_a_policy_in_code_that_fails_without_a_default_lane_is_refused() -> None:
+    assert "policy_shop.FailsForGood, decide: it raised KeyError" in refused(*of_code("FailsForGood"))
+
+
+@pytest.mark.parametrize("name", ["Fails", "FailsForGood"])
+def test_a_constraint_holds_whatever_the_policy_fails_with(name: str) -> None:
+    assert as_json(*of_code(name, "policy_shop.charge"))["rule"] == "durable"
+    kept = told(*of_code(name, "policy_shop.warm"))
+    assert kept.startswith("A call of policy_shop.warm: in_process, by a constraint that no policy overrides")
+    expected = "would choose queue, by its default lane" if name == "Fails" else "would fail"
+    assert f"The policy {expected}; it is not asked." in kept
+
+
+def test_what_a_policy_in_code_does_not_read_is_left_out_as_in_a_dispatcher() -> None:
+    words = (*of_code("ByWaiting"), "--fact", "in_process.waiting=9")
+    assert as_json(*words)["lane"] == "in_process"
+    assert "does not say that it reads in_process.waiting, so a dispatcher leaves that out" in told(*words)
+    assert "does not say" not in told(*of_code("ByWaiting"))
+
+
+def test_in_an_idle_process_all_threads_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_IN_PROCESS_THREADS", "3")
+    words = ("explain", "policy_shop.audit", "--module", "policy_shop", "--policy", "protect-latency")
+    assert as_json(*words)["facts"]["in_process.threads_free"] == 3
+    assert as_json(*words, "--fact", "in_process.threads_free=0")["facts"]["in_process.threads_free"] == 0
 
 
 @pytest.mark.parametrize("name", ["audit", "policy_shop.audt", "shop.audit"])

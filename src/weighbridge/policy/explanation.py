@@ -11,7 +11,7 @@ from weighbridge.policy.change import Change, Changes, changes_of
 from weighbridge.policy.fact import FACTS
 from weighbridge.policy.fact_values import values_of
 from weighbridge.policy.protocol import Policy, ask
-from weighbridge.policy.rule import OTHERWISE, Rule, RulePolicy
+from weighbridge.policy.rule import Rule, RulePolicy, deciding, title_of
 from weighbridge.policy.value_text import shown_value
 
 #: How the fields of a decision are called, which an explanation has too; and those by which both are equal.
@@ -146,11 +146,6 @@ def _settling(rule: Rule, values: dict[str, object]) -> list[str]:
     return list(needed)
 
 
-def deciding(rule: str) -> str:
-    """How a text names what decided: a rule of the policy, or its last word."""
-    return f"[{OTHERWISE}]" if rule == OTHERWISE else f"rule {rule!r}"
-
-
 # -- as text ------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +167,7 @@ def _lines(told: Explanation) -> Iterator[str]:
     for number, rule in enumerate(told.tried, 1):
         yield from _tried_lines(number, rule)
     if told.tried and not told.tried[-1].matched:
-        yield f"  {len(told.tried) + 1}. [otherwise]: {told.lane}"
+        yield f"  {len(told.tried) + 1}. {title_of(told.rule)}: {told.lane}"
     if told.changes:
         other = told.changes[0].lane
         yield ""

@@ -20,7 +20,7 @@ from weighbridge.policy.expression import Expression
 from weighbridge.policy.fact import FACTS, GROUPS
 from weighbridge.policy.fault import fault_of, otherwise_missing, rule_place, shown
 from weighbridge.policy.places import Path, Places, Span
-from weighbridge.policy.rule import OTHERWISE, RESERVED, Example, Rule, RulePolicy, last_word
+from weighbridge.policy.rule import OTHERWISE, RESERVED, Example, Rule, RulePolicy, deciding, last_word, title_of
 from weighbridge.policy.shipped import SUFFIX, shipped_names, shipped_source, shipped_text
 from weighbridge.policy.table import ExampleTable, PolicyTable, RuleTable
 from weighbridge.policy.text import PolicyText
@@ -159,7 +159,7 @@ def _rule(rule: RuleTable, number: int, *, policy: str, revision: str, text: Pol
         remedy = "write printable characters on one line, without blanks at its ends"
         raise text.error(text.places.value((*path, "name")), where=f"{place}, name", problem=problem, remedy=remedy)
     if rule.name in RESERVED:
-        meant = "[otherwise]" if rule.name == OTHERWISE else "what decides without a rule"
+        meant = title_of(rule.name) if rule.name == OTHERWISE else "what decides without a rule"
         problem, remedy = f"the name means {meant}", "give the rule another"
         raise text.error(text.places.value((*path, "name")), where=f"{place}, name", problem=problem, remedy=remedy)
     try:
@@ -233,7 +233,7 @@ def _try_examples(policy: RulePolicy, tables: Sequence[ExampleTable], text: Poli
     for number, (example, table) in enumerate(zip(policy.examples, tables, strict=True)):
         decision = policy.decide(example.facts)
         if decision.lane is not example.lane:
-            by = "[otherwise]" if decision.rule == OTHERWISE else f"rule {decision.rule!r}"
+            by = deciding(decision.rule)
             raise text.error(
                 text.places.key(("example", number)),
                 where=f"example {number + 1}",

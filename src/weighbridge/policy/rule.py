@@ -12,11 +12,13 @@ from weighbridge.policy.revision import content_hash
 
 #: The name under which ``[otherwise]`` stands in decisions; no rule can have it.
 OTHERWISE: Final = "otherwise"
+#: What stands in decisions where a policy in code has failed and its default lane holds.
+DEFAULT_LANE: Final = "default_lane"
 #: What stands in decisions in the place of a rule where none decided; no rule can have such a name either.
 RESERVED: Final = frozenset(
     {
         OTHERWISE,
-        "default_lane",
+        DEFAULT_LANE,
         "no dispatcher",
         "on_unavailable",
         "options",
@@ -81,6 +83,18 @@ def last_word(*, policy: str, lane: Lane, reason: str = "", origin: str = "", re
     """The decision of a policy whose rules all do not match; the arguments are those of :meth:`Rule.of`."""
     told = f"policy {policy}, {OTHERWISE}{_of(origin)}: {reason or 'no rule matches'}"
     return Decision(lane=lane, reason=told, rule=OTHERWISE, revision=revision)
+
+
+def deciding(rule: str) -> str:
+    """How a text names what decided: a rule of the policy, its last word, or its default lane."""
+    if rule == DEFAULT_LANE:
+        return "its default lane"
+    return title_of(rule) if rule == OTHERWISE else f"rule {rule!r}"
+
+
+def title_of(rule: str) -> str:
+    """How a table names it: a rule by its name alone."""
+    return f"[{OTHERWISE}]" if rule == OTHERWISE else rule
 
 
 def _of(origin: str) -> str:

@@ -16,10 +16,10 @@ from weighbridge.cli.policy.outlook import TaskOutlook, idle_rules, outlook_of
 from weighbridge.cli.policy.subject import Subject, dispatcher_option, form_option, module_option, subject_of
 from weighbridge.cli.tasks import LANE_STYLES
 from weighbridge.decision import Lane
-from weighbridge.policy import OTHERWISE, RulePolicy, source_of
+from weighbridge.policy import RulePolicy, source_of
 from weighbridge.policy.coverage import UnreachableRule, unreachable
-from weighbridge.policy.explanation import deciding
 from weighbridge.policy.revision import revision_of
+from weighbridge.policy.rule import deciding, title_of
 from weighbridge.task import registry
 
 
@@ -123,8 +123,7 @@ def _table(outlooks: Sequence[TaskOutlook]) -> Table:
 def _decider(outlook: TaskOutlook) -> str:
     if outlook.constraint is not None:
         return f"constraint: {outlook.constraint.replace('_', ' ')}"
-    names = [f"[{OTHERWISE}]" if rule == OTHERWISE else rule for rule in outlook.decided_by]
-    return "\n".join(names) if names else "its code"
+    return "\n".join(map(title_of, outlook.decided_by)) or "its code"
 
 
 def _listed(notes: Sequence[str]) -> Table:

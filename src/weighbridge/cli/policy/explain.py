@@ -5,21 +5,23 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import click
 
-from weighbridge.appointed import static_facts_of
+from weighbridge.appointed import Appointed, static_facts_of
 from weighbridge.cli.group import RefusedError
 from weighbridge.cli.policy.subject import dispatcher_option, form_option, module_option, subject_of
 from weighbridge.constraint import constraint_of
 from weighbridge.decision import Facts, Lane
 from weighbridge.errors import PolicyError
 from weighbridge.policy import FACTS, facts_from
-from weighbridge.policy.explanation import Explanation, deciding, explain
+from weighbridge.policy.explanation import Explanation
 from weighbridge.policy.fact import GROUPS, Kind
 from weighbridge.policy.fact_values import values_of
+from weighbridge.policy.rule import DEFAULT_LANE, deciding
 from weighbridge.task import OnUnavailable, TaskSpec, registry
 
 #: How a value is written where a fact is given.
@@ -57,8 +59,9 @@ def explain_task(
 ) -> None:
     """Explain why a call of TASK takes its lane: the rules as they are tried, and what would give the other lane.
 
-    The facts are those that the declaration of TASK fixes, an idle process, and readings that are unknown; others are
-    given with --fact.
+    The facts are those that the declaration of TASK fixes, an idle process with all its threads free, and readings that
+    are unknown; others are given with --fact. The answer is what a dispatcher would do: a constraint comes before the
+    policy, and a policy in code that fails falls to its default lane.
     """
     subject = subject_of(modules, policy=policy, dispatcher=dispatcher)
     if not subject.modules:
@@ -67,22 +70,69 @@ def explain_task(
             "or set WEIGHBRIDGE_MODULES, or modules in [tool.weighbridge]"
         )
     spec = _found(task, subject.modules)
-    facts = _facts(spec, given, weight)
-    by_policy = explain(subject.policy, facts)
-    constraint = constraint_of(spec)
-    told = (
-        by_policy
-        if constraint is None
-        else Explanation.of(constraint.decision, facts=facts, constraint=constraint.reason)
-    )
+    own = dict(map(_parsed, given))
+    facts = _facts(spec, own, weight, threads=subject.threads)
+    told = _explained(spec, Appointed(subject.policy), facts, given=own)
     if form == "json":
-        click.echo(json.dumps(_as_json(spec, told, by_policy), indent=2, ensure_ascii=False))
-        return
-    click.echo(f"A call of {spec.name}: {told}")
-    if told.lane is not by_policy.lane:
-        click.echo(f"The policy would choose {by_policy.lane}, by {deciding(by_policy.rule)}; it is not asked.")
-    if constraint is None and told.lane is Lane.QUEUE and spec.on_unavailable is OnUnavailable.RUN_HERE:
-        click.echo("\nWhile the queue is not available it runs here all the same: on_unavailable='run_here'.")
+        click.echo(json.dumps(_as_json(told), indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(_lines(told)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What a dispatcher would do with a call. ``by_policy`` is what the policy says, unless it fails for good.
+
+    ``failure`` is what a policy in code fails with. ``unread`` are facts that were given, and that the policy does not
+    say it reads.
+    """
+
+    spec: TaskSpec
+    explanation: Explanation
+    by_policy: Explanation | None
+    failure: str = ""
+    unread: tuple[str, ...] = ()
+
+
+def _explained(spec: TaskSpec, appointed: Appointed, facts: Facts, *, given: Container[str]) -> _Told:
+    """As a dispatcher does it: the constraint first, and the policy sees the facts that it reads.
+
+    :raises PolicyError: if there is no constraint, and the policy fails and has no default lane.
+    """
+    constraint, seen = constraint_of(spec), appointed.seen(facts)
+    known, filled = values_of(facts), values_of(seen)
+    unread = tuple(name for name, value in known.items() if name in given and filled[name] != value)
+    failure, by_policy = "", None
+    try:
+        by_policy = appointed.explain(seen)
+        if by_policy.rule == DEFAULT_LANE:
+            appointed.ask(seen)
+    except PolicyError as error:
+        failure = str(error)
+        if constraint is None and by_policy is None:
+            raise
+    if constraint is not None:
+        told = Explanation.of(constraint.decision, facts=facts, constraint=constraint.reason)
+    else:
+        assert by_policy is not None  # else it was raised
+        told = by_policy
+    return _Told(spec=spec, explanation=told, by_policy=by_policy, failure=failure, unread=unread)
+
+
+def _lines(told: _Told) -> Iterator[str]:
+    explanation, by_policy = told.explanation, told.by_policy
+    yield f"A call of {told.spec.name}: {explanation}"
+    if by_policy is None:
+        yield "The policy would fail; it is not asked."
+    elif explanation.lane is not by_policy.lane:
+        yield f"The policy would choose {by_policy.lane}, by {deciding(by_policy.rule)}; it is not asked."
+    if told.failure:
+        yield f"\nIt fails: {told.failure}"
+    if told.unread and not explanation.constraint:
+        yield f"\nThe policy does not say that it reads {', '.join(told.unread)}, so a dispatcher leaves that out."
+    runs_here = told.spec.on_unavailable is OnUnavailable.RUN_HERE
+    if not explanation.constraint and explanation.lane is Lane.QUEUE and runs_here:
+        yield "\nWhile the queue is not available it runs here all the same: on_unavailable='run_here'."
 
 
 def _found(task: str, modules: Sequence[str]) -> TaskSpec:
@@ -99,18 +149,18 @@ def _found(task: str, modules: Sequence[str]) -> TaskSpec:
 # -- the facts ----------------------------------------------------------------------------------------------
 
 
-def _facts(spec: TaskSpec, given: Sequence[str], weight: float | None) -> Facts:
-    """The facts of a call of ``spec``, with those that were given."""
-    table = {**static_facts_of(spec), "tags": list(spec.tags)}
-    own: dict[str, object] = dict(map(_parsed, given))
+def _facts(spec: TaskSpec, own: Mapping[str, object], weight: float | None, *, threads: int) -> Facts:
+    """The facts of a call of ``spec`` in an idle process of so many threads, with those that were given."""
+    table = {**static_facts_of(spec), "tags": list(spec.tags), "in_process.threads_free": threads}
+    table |= own
     if weight is not None:
         if "weight" in own:
             raise RefusedError("--weight and --fact weight=… say the same; drop one")
-        own["weight"] = weight
-    if "weight" not in table | own:
+        table["weight"] = weight
+    if "weight" not in table:
         raise RefusedError(f"the weight of {spec.name} is computed from its arguments; say which: --weight 80")
     try:
-        return facts_from(_nested(table | own), source="", where="")
+        return facts_from(_nested(table), source="", where="")
     except PolicyError as error:
         raise RefusedError(f"--fact {error.where.removeprefix(', ')}: {error.problem}; {error.remedy}") from error
 
@@ -144,15 +194,16 @@ def _nested(table: Mapping[str, object]) -> dict[str, object]:
 # -- for programs -------------------------------------------------------------------------------------------
 
 
-def _as_json(spec: TaskSpec, told: Explanation, by_policy: Explanation) -> dict[str, Any]:
+def _as_json(whole: _Told) -> dict[str, Any]:
+    told = whole.explanation
     return {
-        "task": spec.name,
+        "task": whole.spec.name,
         "lane": told.lane,
         "rule": told.rule,
         "reason": told.reason,
         "revision": told.revision,
         "constraint": told.constraint,
-        "on_unavailable": spec.on_unavailable,
+        "on_unavailable": whole.spec.on_unavailable,
         "facts": values_of(told.facts),
         "tried": [
             {
@@ -163,7 +214,7 @@ def _as_json(spec: TaskSpec, told: Explanation, by_policy: Explanation) -> dict[
                 "because": rule.because,
                 "values": dict(rule.values),
             }
-            for rule in by_policy.tried
+            for rule in (whole.by_policy.tried if whole.by_policy else ())
         ],
         "changes": [
             {
@@ -175,4 +226,5 @@ def _as_json(spec: TaskSpec, told: Explanation, by_policy: Explanation) -> dict[
             for change in told.changes
         ],
         "all_searched": told.all_searched,
+        "failure": whole.failure or None,
     }

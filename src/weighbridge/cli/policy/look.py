@@ -27,6 +27,7 @@ from weighbridge.policy import (
     source_of,
 )
 from weighbridge.policy.revision import revision_of
+from weighbridge.policy.rule import title_of
 from weighbridge.policy.shipped import shipped_text
 from weighbridge.settings import Settings
 
@@ -108,7 +109,7 @@ def _rules(policy: RulePolicy) -> Table:
         when = f"{rule.when.text}, or unknown" if rule.when.unknown is Unknown.MATCH else rule.when.text
         table.add_row(str(number), Text(name), Text(rule.lane, style=LANE_STYLES[rule.lane]), Text(when))
     lane = policy.otherwise.lane
-    last = f"[{OTHERWISE}] (of {policy.otherwise_origin})" if policy.otherwise_origin else f"[{OTHERWISE}]"
+    last = title_of(OTHERWISE) + (f" (of {policy.otherwise_origin})" if policy.otherwise_origin else "")
     table.add_row("", Text(last), Text(lane, style=LANE_STYLES[lane]), Text("no rule matches"))
     return table
 

@@ -10,7 +10,7 @@ from weighbridge.constraint import constraint_of
 from weighbridge.decision import Decision, Lane
 from weighbridge.outlook import lanes_of
 from weighbridge.policy import FACTS, Policy, RulePolicy, reads_of
-from weighbridge.policy.explanation import deciding
+from weighbridge.policy.rule import deciding
 from weighbridge.task import TaskSpec
 
 _WOULD = {Lane.IN_PROCESS: "keep it in process", Lane.QUEUE: "queue it"}

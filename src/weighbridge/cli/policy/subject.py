@@ -38,11 +38,12 @@ def form_option(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The modules, which are imported, the policy, and whether there is a broker."""
+    """The modules, which are imported, the policy, whether there is a broker, and the threads of an idle process."""
 
     modules: tuple[str, ...]
     policy: Policy
     has_broker: bool
+    threads: int
 
 
 def subject_of(modules: Sequence[str], *, policy: str | None, dispatcher: str | None) -> Subject:
@@ -56,8 +57,14 @@ def subject_of(modules: Sequence[str], *, policy: str | None, dispatcher: str | 
     modules = tuple(modules) or settings.modules
     imported = import_modules(modules)
     if policy is not None:
-        return Subject(modules=modules, policy=load_policy(policy), has_broker=settings.broker_url is not None)
+        return Subject(
+            modules=modules,
+            policy=load_policy(policy),
+            has_broker=settings.broker_url is not None,
+            threads=settings.in_process_threads,
+        )
     found, place = find_dispatcher(imported, chosen=dispatcher)
     # One of the user's may have been given a broker of the user's too.
     has_broker = place != "settings" or found.settings.broker_url is not None
-    return Subject(modules=modules, policy=found.policy, has_broker=has_broker)
+    threads = found.settings.in_process_threads
+    return Subject(modules=modules, policy=found.policy, has_broker=has_broker, threads=threads)
