@@ -61,6 +61,7 @@ class ByWaiting:
         lane = Lane.QUEUE if facts.in_process.waiting else Lane.IN_PROCESS
         return Decision(lane, "it looks at what it does not read", "waiting")
 """
+SCHEMA_LINE = "#:schema policy.schema.json\n"
 MINE = """
 schema = 1
 [[rule]]
@@ -140,7 +141,7 @@ def test_where_the_settings_name_another_policy_none_is_marked(monkeypatch: pyte
 
 def test_a_shipped_policy_is_shown_with_its_text_and_its_rules() -> None:
     shown = told("show", "spill-over")
-    assert shipped_text("spill-over") in shown
+    assert shipped_text("spill-over").removeprefix(SCHEMA_LINE) in shown
     assert "spill-over (shipped), revision " in shown
     assert "2  spill over while this process is busy  queue       in_process.waiting >= 8" in shown
     assert "[otherwise]                            in_process  no rule matches" in shown
@@ -168,8 +169,9 @@ def test_what_a_file_takes_from_the_policy_that_it_extends_is_told(shop: Path) -
 
 @pytest.mark.parametrize("reference", ["by-weight", "mine.toml"])
 def test_the_text_alone_can_be_copied(reference: str) -> None:
-    expected = MINE if reference == "mine.toml" else shipped_text(reference)
+    expected = MINE if reference == "mine.toml" else shipped_text(reference).removeprefix(SCHEMA_LINE)
     assert told("show", reference, "--text") == expected
+    assert "#:schema" not in expected  # there is no schema beside the copy
 
 
 def test_of_a_policy_in_code_there_is_only_its_name() -> None:
@@ -200,6 +202,35 @@ def test_an_example_that_comes_out_otherwise_is_refused(shop: Path) -> None:
     example = "[[example]]\nfacts = { queue = 'mail' }\nlane = 'in_process'\n"
     (shop / "wrong.toml").write_text(MINE + example, encoding="utf-8")
     assert "expected in_process, got queue by rule 'mail'" in refused("check", "wrong.toml")
+
+
+def test_a_rule_of_the_base_that_never_decides_is_said_to_be_the_bases(shop: Path) -> None:
+    rule = "[[rule]]\nname = 'stays'\nwhen = 'weight >= 5'\nlane = 'in_process'\n"
+    (shop / "more.toml").write_text(f"schema = 1\nextends = 'by-weight'\n{rule}", encoding="utf-8")
+    told_so = (
+        "! rule 'heavy work is queued' of by-weight: it never decides: rule 'stays' matches first whenever it would; "
+        "it comes from by-weight, so that may be what the file is for; if not, let the file's own rules match less"
+    )
+    assert told_so in " ".join(told("check", "more.toml").split())
+    (finding,) = as_json("check", "more.toml")["findings"]
+    assert (finding["rule"], finding["origin"]) == ("heavy work is queued", "by-weight")
+
+
+@pytest.mark.parametrize(
+    ("whens", "matching"),
+    [
+        (["weight >= 50", "True"], "rule 'rule 1' matches first"),
+        (["weight >= 50", "is_async", "weight < 60"], "rules 'rule 0' and 'rule 2' together match first"),
+    ],
+)
+def test_a_last_word_that_no_call_gets_to_is_harmless_and_told(shop: Path, whens: list[str], matching: str) -> None:
+    rules = "".join(
+        f"[[rule]]\nname = 'rule {number}'\nwhen = '{when}'\nlane = 'queue'\n" for number, when in enumerate(whens)
+    )
+    (shop / "all.toml").write_text(f"schema = 1\n{rules}[otherwise]\nlane = 'queue'\n", encoding="utf-8")
+    (note,) = as_json("check", "all.toml")["notes"]
+    assert note == f"[otherwise] never decides: {matching}, whatever the facts are; harmless if that is meant"
+    assert as_json("check", "mine.toml")["notes"] == []
 
 
 def test_each_task_stands_with_the_rules_that_may_decide() -> None:

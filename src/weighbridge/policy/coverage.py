@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from weighbridge.decision import Lane
 from weighbridge.policy.cells import Cells, cells_of, operands_of
+from weighbridge.policy.expression import Expression
 from weighbridge.policy.rule import Rule
 
 #: So many facts and literals are looked at before nothing more is said: some hundredths of a second.
@@ -18,27 +20,38 @@ class UnreachableRule:
     """A rule that never decides. ``number`` counts the rules from 1.
 
     ``covered_by`` are the earlier rules, by name, of which one always matches first where it does; none: it does not
-    match whatever the facts are.
+    match whatever the facts are. ``origin`` is the shipped policy that the rule comes from, if it does.
     """
 
     number: int
     rule: str
     covered_by: tuple[str, ...] = ()
+    origin: str = ""
 
     @property
     def problem(self) -> str:
         """What is wrong, as the end of a sentence that starts with the rule's name."""
         if not self.covered_by:
             return "it matches no facts at all, so it never decides"
-        if len(self.covered_by) == 1:
-            return f"it never decides: rule {self.covered_by[0]!r} matches first whenever it would"
-        *before, last = map(repr, self.covered_by)
-        return f"it never decides: rules {', '.join(before)} and {last} together match first whenever it would"
+        return f"it never decides: {matching_first(self.covered_by)} whenever it would"
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """What to do about it. A rule of a base cannot be changed, and need not be."""
+        if self.origin:
+            return (
+                f"it comes from {self.origin}, so that may be what the file is for; "
+                "if not, let the file's own rules match less"
+            )
         return "put it above, or correct a limit, or delete it" if self.covered_by else "correct it, or delete it"
+
+
+def matching_first(rules: Sequence[str]) -> str:
+    """The beginning of a sentence about rules, by name, that leave nothing to what stands below them."""
+    if len(rules) == 1:
+        return f"rule {rules[0]!r} matches first"
+    *before, last = map(repr, rules)
+    return f"rules {', '.join(before)} and {last} together match first"
 
 
 class _OutOfBudgetError(Exception):
@@ -62,8 +75,21 @@ def unreachable(rules: Sequence[Rule], *, budget: int = BUDGET) -> tuple[Unreach
         if covered_by is None:
             live.append(rule)  # one that never decides takes nothing from the rules below it
         else:
-            found.append(UnreachableRule(number=number, rule=rule.name, covered_by=covered_by))
+            found.append(UnreachableRule(number=number, rule=rule.name, covered_by=covered_by, origin=rule.origin))
     return tuple(found)
+
+
+def leaving_nothing(rules: Sequence[Rule], *, budget: int = BUDGET) -> tuple[str, ...]:
+    """The fewest rules of a policy, by name, of which one matches whatever the facts are, so that none gets further.
+
+    None where some calls get further, or where ``budget`` facts and literals are not enough to find that out.
+    """
+    anything = Rule.of(policy="", name="", when=Expression.parse("True"), lane=Lane.QUEUE)
+    never = {each.rule for each in unreachable(rules, budget=budget)}
+    try:
+        return _Search(budget).covering(anything, [rule for rule in rules if rule.name not in never]) or ()
+    except _OutOfBudgetError:
+        return ()
 
 
 class _Search:

@@ -8,7 +8,7 @@ import pytest
 
 from weighbridge.decision import Lane
 from weighbridge.policy import Expression, Rule, RulePolicy, Unknown, load_policy, shipped_names
-from weighbridge.policy.coverage import UnreachableRule, unreachable
+from weighbridge.policy.coverage import UnreachableRule, leaving_nothing, unreachable
 
 
 def rules(*whens: str) -> list[Rule]:
@@ -142,3 +142,20 @@ def test_a_rule_that_never_decides_says_why_and_what_to_do(covered_by: tuple[str
     told = UnreachableRule(number=4, rule="d", covered_by=covered_by)
     assert told.problem == problem
     assert told.remedy
+
+
+def test_a_rule_of_a_base_is_not_to_be_changed() -> None:
+    told = UnreachableRule(number=2, rule="b", covered_by=("a",), origin="by-weight")
+    assert told.remedy.startswith("it comes from by-weight, so that may be what the file is for")
+
+
+def test_rules_that_leave_nothing_are_the_fewest() -> None:
+    assert leaving_nothing(rules("priority > 3", "weight >= 50", "is_async", "weight < 60")) == ("rule 2", "rule 4")
+    assert leaving_nothing(rules("weight >= 50", "weight >= 80", "True")) == ("rule 3",)
+
+
+def test_where_some_calls_get_further_or_nobody_knows_there_are_none() -> None:
+    assert leaving_nothing(()) == ()
+    assert leaving_nothing(rules("weight >= 50", "weight < 50 and is_async")) == ()
+    assert leaving_nothing(rules("loop.lag_ms >= 0")) == ()  # it may be unknown
+    assert leaving_nothing(rules("True"), budget=0) == ()

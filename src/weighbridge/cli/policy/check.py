@@ -16,8 +16,8 @@ from weighbridge.cli.policy.outlook import TaskOutlook, idle_rules, outlook_of
 from weighbridge.cli.policy.subject import Subject, dispatcher_option, form_option, module_option, subject_of
 from weighbridge.cli.tasks import LANE_STYLES
 from weighbridge.decision import Lane
-from weighbridge.policy import RulePolicy, source_of
-from weighbridge.policy.coverage import UnreachableRule, unreachable
+from weighbridge.policy import OTHERWISE, RulePolicy, source_of
+from weighbridge.policy.coverage import UnreachableRule, leaving_nothing, matching_first, unreachable
 from weighbridge.policy.revision import revision_of
 from weighbridge.policy.rule import deciding, title_of
 from weighbridge.task import registry
@@ -34,8 +34,8 @@ def check(
     """Check POLICY, and say of each declared task which rule decides, and what the lane depends on.
 
     Without POLICY, that of the dispatcher in the modules, or of the settings. All that is checked when a service
-    starts is checked here: keys, expressions, and the policy's own examples. Rules that can never decide are told too.
-    Without a module only the policy is checked.
+    starts is checked here: keys, expressions, and the policy's own examples. Rules that can never decide are told too,
+    those of a base as well, which may be meant so. Without a module only the policy is checked.
 
     Exit code: 0 the policy can be used, 2 it cannot, or a module cannot be imported.
     """
@@ -58,6 +58,10 @@ def _notes(subject: Subject, outlooks: Sequence[TaskOutlook]) -> Iterator[str]:
     if outlooks:
         for rule in idle_rules(subject.policy, outlooks):
             yield f"{deciding(rule)} decides about none of these tasks"
+    last = leaving_nothing(subject.policy.rules) if isinstance(subject.policy, RulePolicy) else ()
+    if last:
+        first = matching_first(last)
+        yield f"{deciding(OTHERWISE)} never decides: {first}, whatever the facts are; harmless if that is meant"
     queued = sum(Lane.QUEUE in each.lanes for each in outlooks)
     if queued and not subject.has_broker:
         tasks = "1 task" if queued == 1 else f"{queued} tasks"
@@ -87,7 +91,7 @@ def _print(
         head.append(f": {_counted(policy)}")
     console.print(head)
     for each in findings:
-        console.print(Text.assemble(("! ", "yellow"), f"rule {each.rule!r}: {each.problem}; {each.remedy}"))
+        console.print(Text.assemble(("! ", "yellow"), f"{_named(each)}: {each.problem}; {each.remedy}"))
     if outlooks:
         console.print()
         console.print(_table(outlooks))
@@ -98,6 +102,10 @@ def _print(
     if notes:
         console.print()
         console.print(_listed(notes))
+
+
+def _named(finding: UnreachableRule) -> str:
+    return deciding(finding.rule) + (f" of {finding.origin}" if finding.origin else "")
 
 
 def _counted(policy: RulePolicy) -> str:

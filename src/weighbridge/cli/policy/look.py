@@ -33,6 +33,8 @@ from weighbridge.settings import Settings
 
 #: The paragraph of a shipped file's header that says for whom the policy is.
 _FOR: Final = re.compile(r"^# For: (.*(?:\n# .*)*)", re.MULTILINE)
+#: What tells an editor where the schema of a file is, by a path from that file.
+_SCHEMA_LINE: Final = re.compile(r"\A#:schema .*\n")
 
 
 @click.command("list")
@@ -63,7 +65,11 @@ def for_whom(text: str) -> str:
 
 @click.command("show")
 @click.argument("policy", required=False)
-@click.option("--text", is_flag=True, help="Print the policy's file and nothing else, so that it can be copied.")
+@click.option(
+    "--text",
+    is_flag=True,
+    help="Print the policy's file and nothing else, so that it can be copied; a shipped one without its #:schema line.",
+)
 def show(policy: str | None, *, text: bool) -> None:
     """Show POLICY: the text of a shipped one, and the rules as a table.
 
@@ -75,7 +81,7 @@ def show(policy: str | None, *, text: bool) -> None:
         click.echo(_text_of(found, reference), nl=False)
         return
     if reference in shipped_names():
-        click.echo(shipped_text(reference))
+        click.echo(_copyable(reference))
     console = Console(highlight=False)
     console.print(Text.assemble((source_of(found), "bold"), f", revision {revision_of(found)}"), soft_wrap=True)
     if not isinstance(found, RulePolicy):
@@ -91,11 +97,16 @@ def show(policy: str | None, *, text: bool) -> None:
 
 def _text_of(policy: Policy, reference: str) -> str:
     if reference in shipped_names():
-        return shipped_text(reference)
+        return _copyable(reference)
     if not isinstance(policy, RulePolicy):
         raise RefusedError(f"{source_of(policy)} is code, and has no file to print")
     file = Path(reference)
     return file.read_text(encoding="utf-8-sig") if file.is_file() else render(policy)
+
+
+def _copyable(name: str) -> str:
+    """The text of a shipped file, less the line that names the schema beside it: beside a copy there is none."""
+    return _SCHEMA_LINE.sub("", shipped_text(name))
 
 
 def _rules(policy: RulePolicy) -> Table:
