@@ -55,9 +55,13 @@ class PolicyHolder:
         self.shadow: Final = None if shadow is None else ShadowCounter(load_policy(shadow))
         #: Writes what is counted of the shadow, while the dispatcher is open.
         self.recorder: Final = None if self.shadow is None else Recorder(self.shadow)
-        self._tell_shadow()
         self.failures: Final = PolicyFailures()
+        #: That of the policy when it was appointed, for one in code may have other values by now.
+        self._revision = revision_of(self.policy)
+        self._tell_shadow()
         self._changing = threading.Lock()
+        #: Whether a new policy has to suit the declared tasks: from the check before the opening on.
+        self._serves = False
         self._chooser: Chooser | None = None
         self._readings: LiveReadings | None = None
         #: To be run while the dispatcher is open, if the setting asks for it.
@@ -67,11 +71,13 @@ class PolicyHolder:
             self.watch.follow(_watchable(reference, settings.policy_watch_s))
 
     def check(self) -> None:
-        """Look at the declared tasks, before the lanes are opened.
+        """Look at the declared tasks, before the lanes are opened; and from now on, at each change of the policy.
 
         :raises DeclarationError, BrokerNotConfiguredError: as :func:`check_tasks`.
         """
-        check_tasks(self._registry, self.policy, has_broker=self._has_broker)
+        with self._changing:
+            check_tasks(self._registry, self.policy, has_broker=self._has_broker)
+            self._serves = True
 
     def chooser(self, readings: LiveReadings, *, queue: Queue | None) -> Chooser:
         """A chooser that obeys the policy, and is told of each change until :meth:`release`; the readings are too."""
@@ -92,9 +98,10 @@ class PolicyHolder:
             return self._chooser
 
     def release(self) -> None:
-        """Nobody is to be told any more."""
+        """Nobody is to be told any more, and until the next check a policy may come that suits no task."""
         with self._changing:
             self._chooser = self._readings = None
+            self._serves = False
 
     def stop_readings(self) -> None:
         """Sample the broker no more, whatever policy comes: it is about to be closed."""
@@ -117,7 +124,7 @@ class PolicyHolder:
     def _take_over(self, policy: Policy, file: WatchedFile) -> None:
         """For the watch: what the file holds now decides, unless it does already, or another one is followed by now."""
         with self._changing:
-            if self.watch is not None and file is self.watch.file and revision_of(policy) != revision_of(self.policy):
+            if self.watch is not None and file is self.watch.file and revision_of(policy) != self._revision:
                 self._replace(policy)
 
     def _reads(self, policy: Policy) -> frozenset[str] | None:
@@ -127,23 +134,26 @@ class PolicyHolder:
 
     def _tell_shadow(self) -> None:
         if self.shadow is not None:
-            self.shadow.beside(self.policy, revision_of(self.policy))
+            self.shadow.beside(self.policy, self._revision)
 
     def _replace(self, policy: Policy) -> None:
         """With the lock held."""
-        if self._chooser is not None and self._readings is not None:
+        if self._serves:
             check_tasks(self._registry, policy, has_broker=self._has_broker)
+        revision = revision_of(policy)
+        if self._chooser is not None and self._readings is not None:
             self._chooser.use(policy)
             self._readings.watch(self._reads(policy))
         before, self.policy = self.policy, policy
+        before_revision, self._revision = self._revision, revision
         self._tell_shadow()
         emit(
             logger,
             POLICY_REPLACED,
             policy=source_of(policy),
-            revision=revision_of(policy),
+            revision=revision,
             replaced=source_of(before),
-            replaced_revision=revision_of(before),
+            replaced_revision=before_revision,
         )
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -14,8 +15,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from tests.fundamentals.broker import MemoryBroker
 
-from weighbridge import BackgroundTasks, Decision, Dispatcher, Facts, Lane, task
-from weighbridge.errors import SettingsError
+from weighbridge import BackgroundTasks, Decision, Dispatcher, Facts, Lane, opening, task
+from weighbridge.errors import BrokerNotConfiguredError, SettingsError
 from weighbridge.policy import parse_policy
 from weighbridge.policy_holder import POLICY_REPLACED
 from weighbridge.policy_watch import POLICY_REFUSED, WatchedFile
@@ -134,6 +135,53 @@ def test_a_policy_in_code_that_fails_costs_no_request(events: pytest.LogCaptureF
     assert after[0][1].endswith("Fragile failed, so its default lane holds")
     assert list(dispatcher.policy_failures.values()) == [3]
     assert len(told(events, "chooser.policy_failed")) == 1
+
+
+def test_what_a_policy_in_code_has_changed_since_makes_no_other_revision_of_it(
+    events: pytest.LogCaptureFixture,
+) -> None:
+    class Counting:
+        asked = 0
+
+        def decide(self, facts: Facts, /) -> Decision:
+            self.asked += 1
+            return Decision(Lane.IN_PROCESS, "it counts", "counts")
+
+    @task(weight=1)
+    def light() -> None: ...
+
+    dispatcher = Dispatcher(policy=Counting())
+    dispatcher.policy = "all-queued"
+    dispatcher.policy = Counting()
+    revision = dispatcher.explain(light).revision
+    dispatcher.policy = "all-queued"
+    _, appointed, replaced = told(events, POLICY_REPLACED)
+    assert appointed.__dict__["revision"] == replaced.__dict__["replaced_revision"]
+    assert revision
+
+
+async def test_a_policy_that_is_assigned_while_the_dispatcher_opens_has_to_suit_the_tasks_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @task(weight=1)
+    def light() -> None: ...
+
+    dispatcher = Dispatcher()
+    original = opening.open_in_process
+
+    async def assigned_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        with pytest.raises(BrokerNotConfiguredError, match="could be queued, and no broker"):
+            dispatcher.policy = "all-queued"
+        dispatcher.policy = "all-in-process"
+        return await original(*args, **kwargs)
+
+    monkeypatch.setattr("weighbridge.dispatcher.open_in_process", assigned_meanwhile)
+    async with dispatcher:
+        assert dispatcher.explain(light).reason.startswith("policy all-in-process")
+    dispatcher.policy = "all-queued"  # closed, it may have any
+    with pytest.raises(BrokerNotConfiguredError):
+        await dispatcher.__aenter__()
+    dispatcher.policy = "all-queued"
 
 
 # -- by its file --------------------------------------------------------------------------------------------
