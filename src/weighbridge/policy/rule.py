@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -173,21 +173,26 @@ class RulePolicy:
                 return rule.decision
         return self.otherwise
 
-    def decided(self, static: Mapping[str, object]) -> Decision | None:
-        """The decision for every call with the facts in ``static``; ``None`` if it depends on others too."""
+    def possible(self, static: Mapping[str, object]) -> Iterator[tuple[Decision, frozenset[str]]]:
+        """The decisions that are possible when the facts in ``static`` are known, and the others may be anything.
+
+        They come in the order of the rules, each with the names of the facts by which it is this decision or one that
+        comes after it; the last one with none.
+        """
         for rule in self.rules:
             matches = rule.when.possible(static)
             if True in matches:
-                return rule.decision if False not in matches else None
-        return self.otherwise
+                if False not in matches:
+                    yield rule.decision, frozenset()
+                    return
+                yield rule.decision, rule.when.reads - static.keys()
+        yield self.otherwise, frozenset()
+
+    def decided(self, static: Mapping[str, object]) -> Decision | None:
+        """The decision for every call with the facts in ``static``; ``None`` if it depends on others too."""
+        decision, depends_on = next(self.possible(static))
+        return None if depends_on else decision
 
     def possible_lanes(self, static: Mapping[str, object]) -> frozenset[Lane]:
         """The lanes that are left when the facts in ``static`` are known, and the others may be anything."""
-        lanes: set[Lane] = set()
-        for rule in self.rules:
-            matches = rule.when.possible(static)
-            if True in matches:
-                lanes.add(rule.lane)
-            if False not in matches:
-                return frozenset(lanes)
-        return frozenset({*lanes, self.otherwise.lane})
+        return frozenset(decision.lane for decision, _ in self.possible(static))

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from weighbridge.cli.policy.outlook import TaskOutlook, idle_rules, outlook_of
 from weighbridge.cli.policy.subject import Subject, dispatcher_option, form_option, module_option, subject_of
+from weighbridge.cli.policy.task_outlook import TaskOutlook, idle_rules, outlook_of
 from weighbridge.cli.tasks import LANE_STYLES
 from weighbridge.decision import Lane
 from weighbridge.policy import OTHERWISE, RulePolicy, source_of

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.property.test_expression import facts
 from tests.property.test_policy import policies
 
-from weighbridge.cli.policy.outlook import possible_decisions
+from weighbridge.cli.policy.task_outlook import possible_decisions
 from weighbridge.decision import Facts
 from weighbridge.policy import FACTS, RulePolicy
 from weighbridge.policy.fact_values import changed, values_of

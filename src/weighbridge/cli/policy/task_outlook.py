@@ -78,16 +78,6 @@ def possible_decisions(policy: Policy, static: Mapping[str, object]) -> tuple[li
     if not isinstance(policy, RulePolicy):
         reads = reads_of(policy)  # may name a whole group of readings, and may be unknown
         return [], tuple(sorted(name for name in reads or () if name not in static))
-    found: list[Decision] = []
-    facts: set[str] = set()
-    for rule in policy.rules:
-        matches = rule.when.possible(static)
-        if True not in matches:
-            continue
-        found.append(rule.decision)
-        if False not in matches:
-            break
-        facts |= rule.when.reads - static.keys()
-    else:
-        found.append(policy.otherwise)
-    return found, tuple(name for name in FACTS if name in facts)
+    possible = list(policy.possible(static))
+    facts = frozenset[str]().union(*(depends_on for _, depends_on in possible))
+    return [decision for decision, _ in possible], tuple(name for name in FACTS if name in facts)
