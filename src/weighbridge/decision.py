@@ -112,12 +112,11 @@ class BrokerReading:
 class Facts:
     """All that a policy may look at: the call, and the last reading of load.
 
-    Made for each call that is not decided by its declaration alone, by position: by keyword that takes longer.
-
     ``weight`` is in milliseconds of CPU time. ``payload_bytes`` is the size of the encoded arguments, and
     ``None`` for a call whose arguments were not encoded (it cannot cross, or the policy does not ask).
 
-    By position or keyword, as the readings: each decision makes them, and by position it takes a fourth less time.
+    By position or keyword, as the readings: they are made for each call that is not decided by its declaration alone,
+    and by position that takes a fourth less time.
     """
 
     name: str = _fact(default="", origin=Origin.DECLARATION, meaning="The task's name.")

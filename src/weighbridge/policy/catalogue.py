@@ -19,12 +19,12 @@ from weighbridge.policy.protocol import (
     default_lane_of,
     possible_lanes_of,
     reads_of,
-    shown_object,
 )
 from weighbridge.policy.revision import revision_of
 from weighbridge.policy.rule import RulePolicy
 from weighbridge.policy.scanner import cut
 from weighbridge.policy.shipped import SUFFIX, shipped_names, shipped_source, shipped_text
+from weighbridge.policy.value_text import shown_object
 
 _FORMS: Final = "a shipped name, a path to a .toml file"
 #: Calls about which a policy of somebody's own is asked before it is trusted: readings unknown, known, and stale.

@@ -9,8 +9,8 @@ from typing import Any, Final, assert_never, get_type_hints
 from weighbridge.decision import Facts
 from weighbridge.errors import PolicyError
 from weighbridge.policy.fact import FACTS, GROUPS, Fact, Kind, remedy_for
-from weighbridge.policy.fault import shown
 from weighbridge.policy.scanner import MAX_NUMBER
+from weighbridge.policy.value_text import shown_given
 
 #: The one number among the facts that may be negative.
 SIGNED: Final = frozenset({"priority"})
@@ -50,7 +50,7 @@ def _fault(name: str, value: object, *, quoted: bool) -> tuple[str, str]:
     """What is wrong with a fact of an example, and the remedy; nothing if it is right."""
     if name in GROUPS:
         part = GROUPS[name][0].rpartition(".")[2]
-        return f"it is {shown(value)}, and has parts", f"write {name} = {{ {part} = … }}"
+        return f"it is {shown_given(value)}, and has parts", f"write {name} = {{ {part} = … }}"
     fact = FACTS.get(name)
     if fact is None:
         return "there is no such fact", remedy_for(name)
@@ -62,11 +62,11 @@ def _fault(name: str, value: object, *, quoted: bool) -> tuple[str, str]:
 def _misfit(fact: Fact, value: object) -> tuple[str, str]:
     """The same, of the value alone."""
     if not _fits(fact, value):
-        return f"it is {shown(value)}", f"give {_needed(fact)}"
+        return f"it is {shown_given(value)}", f"give {_needed(fact)}"
     if isinstance(value, int | float) and value > MAX_NUMBER:
-        return f"it is {shown(value)}, which is too large", f"the largest number is {MAX_NUMBER:_}"
+        return f"it is {shown_given(value)}, which is too large", f"the largest number is {MAX_NUMBER:_}"
     if isinstance(value, int | float) and value < -MAX_NUMBER:
-        return f"it is {shown(value)}, which is too low", f"the lowest number is {-MAX_NUMBER:_}"
+        return f"it is {shown_given(value)}, which is too low", f"the lowest number is {-MAX_NUMBER:_}"
     return "", ""
 
 

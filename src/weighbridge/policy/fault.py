@@ -17,6 +17,7 @@ from weighbridge.policy.places import Span
 from weighbridge.policy.scanner import cut
 from weighbridge.policy.table import ExampleTable, OtherwiseTable, PolicyTable, RuleTable
 from weighbridge.policy.text import PolicyText
+from weighbridge.policy.value_text import shown_given
 
 _BOTH_LANES: Final = " or ".join(f'"{lane}"' for lane in Lane)
 _BOTH_UNKNOWNS: Final = " or ".join(f'"{unknown}"' for unknown in Unknown)
@@ -81,17 +82,6 @@ def rule_place(number: int, name: object) -> str:
     return f"rule {name!r}" if named else f"rule {number}"
 
 
-def shown(value: object) -> str:
-    """A value of the file, short enough for a message and near to how TOML writes it."""
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, str):
-        return repr(cut(value))
-    return cut(str(value).lower() if isinstance(value, bool) else str(value))
-
-
 def _span(fault: ErrorDetails, text: PolicyText) -> Span:
     """What is to be marked: a key that is wrong, a value that is, or the table in which a key is missing."""
     match fault["type"]:
@@ -122,13 +112,13 @@ def _words(fault: ErrorDetails) -> tuple[str, str]:
     if fault["type"] == "extra_forbidden":
         return "there is no such key", _instead(fault["loc"])
     if fault["type"] == "enum" and fault["loc"][-1] == "unknown":
-        return f"it is {shown(value)}", _WRITE["unknown"]
+        return f"it is {shown_given(value)}", _WRITE["unknown"]
     if fault["type"] == "enum":
         near = difflib.get_close_matches(str(value), list(Lane), n=1)
-        return f"there is no lane {shown(value)}", f'did you mean "{near[0]}"?' if near else _WRITE["lane"]
+        return f"there is no lane {shown_given(value)}", f'did you mean "{near[0]}"?' if near else _WRITE["lane"]
     problem, remedy = _WORDS.get(fault["type"], _ANYTHING_ELSE)
     words = {
-        "given": shown(value),
+        "given": shown_given(value),
         "length": len(value) if isinstance(value, str) else 0,
         "most": fault.get("ctx", {}).get("max_length"),
         "write": _WRITE[next(str(part) for part in reversed(fault["loc"]) if isinstance(part, str))],

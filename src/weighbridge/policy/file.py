@@ -6,7 +6,7 @@ import codecs
 import difflib
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pydantic import ValidationError
@@ -18,12 +18,13 @@ from weighbridge.policy.coverage import unreachable
 from weighbridge.policy.example import facts_from
 from weighbridge.policy.expression import Expression
 from weighbridge.policy.fact import FACTS, GROUPS
-from weighbridge.policy.fault import fault_of, otherwise_missing, rule_place, shown
+from weighbridge.policy.fault import fault_of, otherwise_missing, rule_place
 from weighbridge.policy.places import Path, Places, Span
 from weighbridge.policy.rule import OTHERWISE, RESERVED, Example, Rule, RulePolicy, deciding, last_word, title_of
 from weighbridge.policy.shipped import SUFFIX, shipped_names, shipped_source, shipped_text
 from weighbridge.policy.table import ExampleTable, PolicyTable, RuleTable
 from weighbridge.policy.text import PolicyText
+from weighbridge.policy.value_text import shown_given, toml_value
 
 #: The largest file that is read, in bytes.
 MAX_BYTES: Final = 262_144
@@ -128,9 +129,12 @@ def _base(name: str, text: PolicyText) -> RulePolicy:
     shipped = f"shipped are {', '.join(names)}"
     near = difflib.get_close_matches(name.strip().lower().removesuffix(SUFFIX), names, n=1)
     if "/" in name or "\\" in name or (name.endswith(SUFFIX) and not near):
-        problem, remedy = f"{shown(name)} is a path", f"only a shipped policy can be extended, by its name; {shipped}"
+        problem, remedy = (
+            f"{shown_given(name)} is a path",
+            f"only a shipped policy can be extended, by its name; {shipped}",
+        )
     else:
-        problem = f"there is no shipped policy {shown(name)}"
+        problem = f"there is no shipped policy {shown_given(name)}"
         remedy = f"did you mean {near[0]}? ({shipped})" if near else f"write the name of one; {shipped}"
     raise text.error(text.places.value(("extends",)), where="extends", problem=problem, remedy=remedy)
 
@@ -237,22 +241,9 @@ def _try_examples(policy: RulePolicy, tables: Sequence[ExampleTable], text: Poli
             raise text.error(
                 text.places.key(("example", number)),
                 where=f"example {number + 1}",
-                problem=f"expected {example.lane}, got {decision.lane} by {by}, for {_written(table.facts)}",
+                problem=f"expected {example.lane}, got {decision.lane} by {by}, for {toml_value(table.facts)}",
                 remedy="correct the example, or the rules",
             )
-
-
-def _written(facts: Mapping[str, object]) -> str:
-    """Facts as the file writes them."""
-    parts = ", ".join(
-        f"{name} = {_written(value)}" if isinstance(value, Mapping) else f"{name} = {_literal(value)}"
-        for name, value in facts.items()
-    )
-    return f"{{ {parts} }}" if parts else "{ }"
-
-
-def _literal(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 # -- reading ------------------------------------------------------------------------------------------------

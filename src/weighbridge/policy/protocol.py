@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from weighbridge.decision import Decision, Facts, Lane
 from weighbridge.errors import PolicyError
 from weighbridge.policy.fact import FACTS, GROUPS, remedy_for
+from weighbridge.policy.value_text import shown_object
 
 EVERY_LANE: Final = frozenset(Lane)
 _NOTHING_KNOWN: Final = Facts()
@@ -173,11 +174,3 @@ def declared(policy: object, name: str) -> object:
             problem=f"it raised {type(error).__name__}: {error}",
             remedy="give a value that is ready, or leave it out",
         ) from error
-
-
-def shown_object(value: object) -> str:
-    """An object as Python writes it, or what its type is called if it fails at that."""
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001  # an error is about to be told, and not this one
-        return f"a {type(value).__qualname__}"

@@ -8,7 +8,8 @@ from typing import Final, TypeGuard
 
 from weighbridge.errors import PolicyError
 from weighbridge.policy.code_text import code_text
-from weighbridge.policy.protocol import Policy, declared, shown_object, source_of
+from weighbridge.policy.protocol import Policy, declared, source_of
+from weighbridge.policy.value_text import shown_object
 
 #: The longest revision that a policy in code may give itself, in characters.
 MAX_REVISION: Final = 100

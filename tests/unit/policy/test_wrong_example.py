@@ -239,6 +239,16 @@ MISTAKES = {
             "correct the example, or the rules"
         ),
     ),
+    "an example of texts that comes out otherwise": (
+        SCHEMA + RULE + OTHERWISE + example("{ queue = 'mail', tags = ['a', \"it's\"] }"),
+        (
+            ", line 8, example 1: expected queue, got in_process by [otherwise], "
+            'for { queue = "mail", tags = ["a", "it\'s"] }\n'
+            "    [[example]]\n"
+            "    ^^^^^^^^^^^\n"
+            "correct the example, or the rules"
+        ),
+    ),
     "an example that the last word decides otherwise": (
         SCHEMA + RULE + OTHERWISE + example("{ in_process = { waiting = 9 } }"),
         (
