@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
+from tests.policy_file import STAYS
 
 from weighbridge.embedded import EmbeddedServer
 from weighbridge.task import registry
@@ -67,6 +69,14 @@ def only_own_tasks() -> Iterator[None]:
         registry.discard(spec.name)
     for spec in before:
         registry.add(spec)
+
+
+@pytest.fixture
+def policy_file(tmp_path: Path) -> Path:
+    """A policy file of a test's own, by which all stays."""
+    path = tmp_path / "ours.toml"
+    path.write_text(STAYS)
+    return path
 
 
 @pytest.fixture

@@ -14,24 +14,14 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from tests.fundamentals.broker import MemoryBroker
+from tests.policy_file import QUEUED, STAYS, revision_of_text
 
 from weighbridge import BackgroundTasks, Decision, Dispatcher, Facts, Lane, opening, task
 from weighbridge.errors import BrokerNotConfiguredError, SettingsError
-from weighbridge.policy import parse_policy
 from weighbridge.policy_holder import POLICY_REPLACED
 from weighbridge.policy_watch import POLICY_REFUSED, WatchedFile
 
 pytestmark = pytest.mark.anyio
-
-STAYS = 'schema = 1\n\n[otherwise]\nlane = "in_process"\n'
-QUEUED = 'schema = 1\n\n[otherwise]\nlane = "queue"\n'
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "ours.toml"
-    path.write_text(STAYS)
-    return path
 
 
 @pytest.fixture
@@ -42,10 +32,6 @@ def events(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
 
 async def write(file: Path, text: str) -> None:
     await anyio.Path(file).write_text(text)
-
-
-def revision_of_text(text: str) -> str:
-    return parse_policy(text, name="ours", source="ours.toml").revision
 
 
 def told(log: pytest.LogCaptureFixture, event: str) -> list[logging.LogRecord]:
@@ -199,14 +185,16 @@ async def seen(events: pytest.LogCaptureFixture, event: str, *, times: int) -> N
             await anyio.sleep(0.01)
 
 
-async def test_a_changed_file_takes_over_while_the_service_runs(file: Path, events: pytest.LogCaptureFixture) -> None:
+async def test_a_changed_file_takes_over_while_the_service_runs(
+    policy_file: Path, events: pytest.LogCaptureFixture
+) -> None:
     @task(weight=1)
     def light() -> None: ...
 
-    async with Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=0.02) as dispatcher:
+    async with Dispatcher(broker=MemoryBroker(), policy=str(policy_file), policy_watch_s=0.02) as dispatcher:
         first = revision_of_text(STAYS)
         await anyio.sleep(0.1)
-        await write(file, QUEUED)
+        await write(policy_file, QUEUED)
         await changed(dispatcher, from_revision=first)
 
         decision = dispatcher.explain(light)
@@ -217,15 +205,15 @@ async def test_a_changed_file_takes_over_while_the_service_runs(file: Path, even
 
 
 async def test_a_bad_file_keeps_the_last_good_one_and_is_told_once(
-    file: Path, events: pytest.LogCaptureFixture
+    policy_file: Path, events: pytest.LogCaptureFixture
 ) -> None:
     @task(weight=1)
     def light() -> None: ...
 
-    async with Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=0.02) as dispatcher:
+    async with Dispatcher(broker=MemoryBroker(), policy=str(policy_file), policy_watch_s=0.02) as dispatcher:
         before = dispatcher.policy
         await anyio.sleep(0.1)
-        await write(file, QUEUED.replace("queue", "qeue"))
+        await write(policy_file, QUEUED.replace("queue", "qeue"))
         await seen(events, POLICY_REFUSED, times=1)
         await anyio.sleep(0.2)
 
@@ -234,47 +222,47 @@ async def test_a_bad_file_keeps_the_last_good_one_and_is_told_once(
         assert refused.levelno == logging.ERROR
         assert 'did you mean "queue"?' in refused.__dict__["problem"]
 
-        await anyio.Path(file).unlink()
+        await anyio.Path(policy_file).unlink()
         await seen(events, POLICY_REFUSED, times=2)
         assert dispatcher.policy is before
 
-        await write(file, QUEUED)
+        await write(policy_file, QUEUED)
         await changed(dispatcher, from_revision=getattr(before, "revision", ""))
         assert dispatcher.explain(light).lane is Lane.QUEUE
 
 
 async def test_a_file_that_could_queue_is_refused_where_there_is_no_broker(
-    file: Path, events: pytest.LogCaptureFixture
+    policy_file: Path, events: pytest.LogCaptureFixture
 ) -> None:
     @task(weight=1)
     def light() -> None: ...
 
-    async with Dispatcher(policy=str(file), policy_watch_s=0.02) as dispatcher:
+    async with Dispatcher(policy=str(policy_file), policy_watch_s=0.02) as dispatcher:
         await anyio.sleep(0.1)
-        await write(file, QUEUED)
+        await write(policy_file, QUEUED)
         await seen(events, POLICY_REFUSED, times=1)
 
         assert dispatcher.explain(light).lane is Lane.IN_PROCESS
         assert "could be queued, and no broker" in told(events, POLICY_REFUSED)[0].__dict__["problem"]
 
 
-async def test_what_is_appointed_by_hand_is_followed_instead(file: Path, tmp_path: Path) -> None:
+async def test_what_is_appointed_by_hand_is_followed_instead(policy_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     await write(other, STAYS)
-    async with Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=0.02) as dispatcher:
+    async with Dispatcher(broker=MemoryBroker(), policy=str(policy_file), policy_watch_s=0.02) as dispatcher:
         await anyio.to_thread.run_sync(setattr, dispatcher, "policy", other)
         await anyio.sleep(0.1)
-        await write(file, QUEUED)
+        await write(policy_file, QUEUED)
         await anyio.sleep(0.2)
         assert dispatcher.policy.source == str(other)  # type: ignore[attr-defined]  # it is one of rules
         await write(other, QUEUED)
         await changed(dispatcher, from_revision=revision_of_text(STAYS))
 
 
-async def test_without_the_setting_a_file_is_read_once(file: Path) -> None:
-    async with Dispatcher(broker=MemoryBroker(), policy=str(file)) as dispatcher:
+async def test_without_the_setting_a_file_is_read_once(policy_file: Path) -> None:
+    async with Dispatcher(broker=MemoryBroker(), policy=str(policy_file)) as dispatcher:
         before = dispatcher.policy
-        await write(file, QUEUED)
+        await write(policy_file, QUEUED)
         await anyio.sleep(0.2)
         assert dispatcher.policy is before
 
@@ -292,31 +280,31 @@ def test_a_file_is_not_taken_half_written() -> None:
     assert due == [False, True, False, False, True, False, False, True]
 
 
-async def test_a_file_that_has_changed_before_the_first_look_is_taken(file: Path) -> None:
+async def test_a_file_that_has_changed_before_the_first_look_is_taken(policy_file: Path) -> None:
     @task(weight=1)
     def light() -> None: ...
 
-    dispatcher = Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=0.02)
-    await write(file, QUEUED)
+    dispatcher = Dispatcher(broker=MemoryBroker(), policy=str(policy_file), policy_watch_s=0.02)
+    await write(policy_file, QUEUED)
     async with dispatcher:
         await changed(dispatcher, from_revision=revision_of_text(STAYS))
         assert dispatcher.explain(light).lane is Lane.QUEUE
 
 
 async def test_a_file_that_becomes_a_pipe_is_refused_and_the_watch_goes_on(
-    file: Path, events: pytest.LogCaptureFixture
+    policy_file: Path, events: pytest.LogCaptureFixture
 ) -> None:
-    async with Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=0.02) as dispatcher:
-        await anyio.Path(file).unlink()
-        await anyio.to_thread.run_sync(os.mkfifo, file)
+    async with Dispatcher(broker=MemoryBroker(), policy=str(policy_file), policy_watch_s=0.02) as dispatcher:
+        await anyio.Path(policy_file).unlink()
+        await anyio.to_thread.run_sync(os.mkfifo, policy_file)
         await seen(events, POLICY_REFUSED, times=1)
-        await anyio.Path(file).unlink()
-        await write(file, QUEUED)
+        await anyio.Path(policy_file).unlink()
+        await write(policy_file, QUEUED)
         await changed(dispatcher, from_revision=revision_of_text(STAYS))
 
 
-async def test_what_was_assigned_while_the_file_was_looked_at_stays(file: Path) -> None:
-    async with Dispatcher(broker=MemoryBroker(), policy=str(file), policy_watch_s=3_600) as dispatcher:
+async def test_what_was_assigned_while_the_file_was_looked_at_stays(policy_file: Path) -> None:
+    async with Dispatcher(broker=MemoryBroker(), policy=str(policy_file), policy_watch_s=3_600) as dispatcher:
         watch = dispatcher._policies.watch
         assert watch is not None
         looked_at = watch.file

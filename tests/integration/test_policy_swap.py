@@ -16,17 +16,15 @@ from typing import Self
 import anyio.to_thread
 import pytest
 from fastapi import FastAPI
+from tests.policy_file import QUEUED, STAYS, revision_of_text
 from tests.servers.redis_fleet import wait_until
 from tests.servers.uvicorn_thread import PATIENCE_S, uvicorn_serving
 
 from weighbridge import BackgroundTasks, Dispatcher, task
-from weighbridge.policy import parse_policy
 from weighbridge.policy_watch import POLICY_REFUSED
 
 CLIENTS = 6
 SWAPS = 12
-STAYS = 'schema = 1\n\n[otherwise]\nlane = "in_process"\n'
-QUEUED = 'schema = 1\n\n[otherwise]\nlane = "queue"\n'
 BUSY = STAYS + '\n[[rule]]\nname = "busy"\nwhen = "in_process.waiting >= 3"\nlane = "queue"\n'
 BROKEN = QUEUED.replace("queue", "qeue")
 
@@ -60,18 +58,11 @@ def ran() -> Counter[str]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "ours.toml"
-    path.write_text(STAYS)
-    return path
-
-
-@pytest.fixture
-def dispatcher(redis_url: str, file: Path, only_own_tasks: None) -> Dispatcher:
+def dispatcher(redis_url: str, policy_file: Path, only_own_tasks: None) -> Dispatcher:
     return Dispatcher(
         broker_url=redis_url,
         namespace=f"swap-{uuid.uuid4().hex}",
-        policy=file,
+        policy=policy_file,
         policy_watch_s=0.05,
         enqueue_timeout_s=10,  # the machine may be busy, and no answer may be 503 for that
     )
@@ -157,11 +148,8 @@ def test_a_policy_is_swapped_by_assignment_under_load(dispatcher: Dispatcher, ap
 
 
 def test_a_policy_is_swapped_by_its_file_under_load(
-    dispatcher: Dispatcher, app: FastAPI, file: Path, ran: Counter[str], caplog: pytest.LogCaptureFixture
+    dispatcher: Dispatcher, app: FastAPI, policy_file: Path, ran: Counter[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def revision_of(text: str) -> str:
-        return parse_policy(text, name="ours", source="ours.toml").revision
-
     def in_force(revision: str) -> Callable[[], bool]:
         return lambda: getattr(dispatcher.policy, "revision", "") == revision
 
@@ -171,18 +159,18 @@ def test_a_policy_is_swapped_by_its_file_under_load(
     with caplog.at_level(logging.ERROR, logger="weighbridge"), uvicorn_serving(app) as port:
         load = Load(port)
         for text in (QUEUED, BUSY, STAYS):
-            file.write_text(text)
-            wait_until(in_force(revision_of(text)), what="the file has taken over", within_s=PATIENCE_S)
-        file.write_text(BROKEN)
+            policy_file.write_text(text)
+            wait_until(in_force(revision_of_text(text)), what="the file has taken over", within_s=PATIENCE_S)
+        policy_file.write_text(BROKEN)
         wait_until(refused, what="the broken file is refused", within_s=PATIENCE_S)
-        assert in_force(revision_of(STAYS))()
-        file.write_text(QUEUED)
-        wait_until(in_force(revision_of(QUEUED)), what="the mended file has taken over", within_s=PATIENCE_S)
+        assert in_force(revision_of_text(STAYS))()
+        policy_file.write_text(QUEUED)
+        wait_until(in_force(revision_of_text(QUEUED)), what="the mended file has taken over", within_s=PATIENCE_S)
         answers = load.answers()
         wait_until(all_done(dispatcher), what="the calls in process have ended", within_s=PATIENCE_S)
         assert dispatcher.dispatch is not None
         assert dispatcher.dispatch.queue is not None
         queued = dispatcher.dispatch.queue.waiting_in("default")
 
-    assert {answer["revision"] for _, answer in answers} >= {revision_of(text) for text in (STAYS, QUEUED)}
+    assert {answer["revision"] for _, answer in answers} >= {revision_of_text(text) for text in (STAYS, QUEUED)}
     account(answers, ran, queued)

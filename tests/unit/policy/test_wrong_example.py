@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from weighbridge.decision import Facts, Lane
-from weighbridge.errors import PolicyError
 from weighbridge.policy import parse_policy
 from weighbridge.policy.scanner import MAX_NUMBER
 
-SCHEMA = "schema = 1\n"
-OTHERWISE = '[otherwise]\nlane = "in_process"\n'
+from .refusal import OTHERWISE, SCHEMA, refusal_of
+
 RULE = "[[rule]]\nname = 'heavy'\nwhen = 'weight >= 50'\nlane = 'queue'\n"
 LANES = 'lane = "in_process" or "queue"'
 FACTS = "write facts = { … }, as in facts = { weight = 80 }"
@@ -263,9 +262,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_told_with_its_place_and_what_to_write(text: str, message: str) -> None:
-    with pytest.raises(PolicyError) as caught:
-        parse_policy(text, name="mine", source="mine.toml")
-    assert str(caught.value) == f"policy mine.toml{message}"
+    assert str(refusal_of(text)) == f"policy ours.toml{message}"
 
 
 def test_the_largest_number_is_a_number_all_the_same() -> None:

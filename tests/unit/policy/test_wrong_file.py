@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from weighbridge.errors import ExpressionError, PolicyError
-from weighbridge.policy import parse_policy
+from weighbridge.errors import ExpressionError
 
-SCHEMA = "schema = 1\n"
-OTHERWISE = '[otherwise]\nlane = "in_process"\n'
+from .refusal import OTHERWISE, SCHEMA, refusal_of
+
 LANES = 'lane = "in_process" or "queue"'
 SMALLEST = 'the smallest policy is schema = 1, [otherwise], lane = "in_process", each on its own line'
 ONE_TABLE = "a table can stand only once; every rule starts with [[rule]], in two brackets"
@@ -470,14 +469,10 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_told_with_its_place_and_what_to_write(text: str, message: str) -> None:
-    with pytest.raises(PolicyError) as caught:
-        parse_policy(text, name="mine", source="mine.toml")
-    assert str(caught.value) == f"policy mine.toml{message}"
+    assert str(refusal_of(text)) == f"policy ours.toml{message}"
 
 
 def test_the_facts_of_an_error_can_be_read_from_it() -> None:
-    with pytest.raises(PolicyError) as caught:
-        parse_policy(SCHEMA + rule(when="'weigth >= 50'") + OTHERWISE, name="mine", source="mine.toml")
-    error = caught.value
-    assert (error.source, error.where) == ("mine.toml", "line 4, rule 'heavy', when")
+    error = refusal_of(SCHEMA + rule(when="'weigth >= 50'") + OTHERWISE)
+    assert (error.source, error.where) == ("ours.toml", "line 4, rule 'heavy', when")
     assert isinstance(error.__cause__, ExpressionError)
