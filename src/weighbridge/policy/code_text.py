@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from functools import cached_property, partial, partialmethod
-from types import CodeType, FunctionType, MemberDescriptorType, MethodType
+from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType
 from typing import Any, Final
 
 #: Deeper inside each other than this, values are told apart by their types alone.
@@ -74,7 +74,7 @@ class _Writer:
             return f"{kind}[{', '.join(map(self._value, value))}]"
         if isinstance(value, set | frozenset):  # the order of texts differs from process to process
             return f"{kind}[{', '.join(sorted(map(self._value, value)))}]"
-        if isinstance(value, Mapping) and hasattr(type(value), "keys"):
+        if isinstance(value, dict | MappingProxyType):  # another mapping may be the environment, or a table elsewhere
             pairs = sorted(f"{self._value(key)}: {self._value(each)}" for key, each in value.items())
             return f"{kind}[{', '.join(pairs)}]"
         return ""

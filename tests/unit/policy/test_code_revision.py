@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -224,6 +224,13 @@ def test_plain_values_of_any_kind_are_told_apart(one: object, other: object) -> 
 
 def test_the_order_of_a_dictionary_or_a_set_makes_no_difference() -> None:
     assert revision_of(OfItsValues({"a": 1, "b": 2})) == revision_of(OfItsValues({"b": 2, "a": 1}))
+
+
+def test_the_environment_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = revision_of(OfItsValues(os.environ))
+    monkeypatch.setenv("OURS", "another")
+    assert revision_of(OfItsValues(os.environ)) == before
+    assert revision_of(OfItsValues(MappingProxyType({"a": 1}))) != revision_of(OfItsValues(MappingProxyType({"a": 2})))
 
 
 def test_what_is_no_plain_value_is_known_by_its_type_alone() -> None:
