@@ -2,7 +2,7 @@
 
 from weighbridge import errors
 from weighbridge._version import __version__
-from weighbridge.background import BackgroundTasks
+from weighbridge.background import BackgroundTasks, DecisionHeaderMiddleware
 from weighbridge.call import Ticket
 from weighbridge.call_log_filter import CallLogFilter
 from weighbridge.decision import Decision, Facts, Lane
@@ -19,6 +19,7 @@ __all__ = [
     "CallLogFilter",
     "CurrentCall",
     "Decision",
+    "DecisionHeaderMiddleware",
     "DeclarationWarning",
     "Dispatcher",
     "Explanation",

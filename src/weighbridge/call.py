@@ -94,6 +94,8 @@ def new_call_id() -> str:
 
 #: The reason on the ticket of a call that was to be queued and runs in process.
 REFUSED_REASON: Final = "the queue did not take it, and on_unavailable='run_here'"
+#: What decides then, in the place of a rule.
+REFUSED_RULE: Final = "on_unavailable"
 
 
 @dataclass(slots=True)

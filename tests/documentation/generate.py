@@ -281,7 +281,7 @@ ELSEWHERE = {
     "DeclarationWarning": "See [Errors](errors.md#declarationwarning).",
 }
 #: Members that other modules of the package use, and no user has to.
-OF_THE_PACKAGE = frozenset({"commit_at_gate", "dispatch", "of", "pending", "run_accepted"})
+OF_THE_PACKAGE = frozenset({"commit_at_gate", "decided", "dispatch", "of", "pending", "run_accepted"})
 SIGNATURE_WIDTH = 90
 STARS: Mapping[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 ORDER = (
@@ -293,6 +293,7 @@ ORDER = (
     "CurrentCall",
     "current_call",
     "CallLogFilter",
+    "DecisionHeaderMiddleware",
     "Dispatcher",
     "OutsideTasks",
     "InProcessCounts",

@@ -27,6 +27,8 @@ from tests.documentation.blocks import ROOT, blocks_of
 from tests.documentation.page import OpenPage
 
 from weighbridge.cli.group import command as weighbridge_command
+from weighbridge.background.commit import Standing
+from weighbridge.background.decision_header import MAX_BYTES, MAX_TEXT
 from weighbridge.lanes.queue import connect
 from weighbridge.lanes.queue.dead_letters import DeadReason
 from weighbridge.policy import shipped_names
@@ -415,6 +417,36 @@ def call_id_of(text: str) -> str:
     found = re.search(r"call_id=(\S+)", text)
     assert found is not None
     return found[1]
+
+
+def test_the_page_on_the_decision_header_shows_what_its_app_answers(
+    open_page: OpenOne, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("docs/how-to/decision-header.md")
+    monkeypatch.setenv("SHOP_DEBUG", "yes")
+    page.import_all()
+    (shown,) = [block.code.strip() for block in page.blocks if block.language == "text"]
+    with TestClient(page.modules["app"].app) as client:
+        answer = client.post("/reports/7")
+    given = f"weighbridge-decision: {answer.headers['weighbridge-decision']}"
+    assert without_revisions(given) == without_revisions(shown)
+    with TestClient(page.modules["plain"].app) as client:
+        assert "Weighbridge-Decision" in client.post("/").headers
+
+
+def without_revisions(header: str) -> str:
+    """For a shipped policy may be worded anew."""
+    return re.sub(r'revision="[0-9a-f]{12}"', "revision", header)
+
+
+def test_the_page_on_the_decision_header_tells_all_that_it_can_say() -> None:
+    text = (ROOT / "docs/how-to/decision-header.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z]+)` \|", text, flags=re.MULTILINE)
+    standings = [str(each) for each in Standing if each is not Standing.ACCEPTED]
+    assert rows[:6] == ["task", "rule", "weight", "revision", "commit", "calls"]
+    assert sorted(rows[6:]) == sorted(standings)
+    assert f"{MAX_BYTES:,} bytes at most" in text
+    assert f"more than {MAX_TEXT} characters" in text
 
 
 # -- the tutorial on policies, as a reader does it ----------------------------------------------------------

@@ -22,8 +22,8 @@ from weighbridge.load.loop_sampler import LOOP_INTERVAL_S, LOOP_STALE_S
 from weighbridge.policy import FACTS, shipped_names
 from weighbridge.settings import Settings
 
-#: Constants of the same shape that are no events: a key of the ASGI scope, a file.
-NOT_EVENTS = {"weighbridge.facade", "server.log"}
+#: Constants of the same shape that are no events: keys of the ASGI scope, a file.
+NOT_EVENTS = {"weighbridge.facade", "weighbridge.collector", "server.log"}
 
 
 def page(path: str) -> str:

@@ -8,6 +8,7 @@ from fastapi import Depends
 
 from weighbridge.background import facade as _facade
 from weighbridge.background import injection as _injection
+from weighbridge.background.decision_header import DecisionHeaderMiddleware
 from weighbridge.background.options_view import OptionsView
 
 if TYPE_CHECKING:
@@ -21,4 +22,4 @@ else:
     # Said here, it is not found out anew for every request, which takes some 3 µs.
     BackgroundTasks = Annotated[_facade.BackgroundTasks, Depends(_injection.provider_of(None), scope="request")]
 
-__all__ = ["BackgroundTasks", "OptionsView"]
+__all__ = ["BackgroundTasks", "DecisionHeaderMiddleware", "OptionsView"]

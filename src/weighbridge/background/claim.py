@@ -15,6 +15,9 @@ from weighbridge.decision import Lane
 
 _IN_PROCESS: Final = CallOptions(lane=Lane.IN_PROCESS)
 
+#: Of a queued call, how many items of ``.tasks`` were added before it, the call, and its ticket.
+QueuedCall = tuple[int, Call, Ticket]
+
 
 class Claim:
     """Items that one facade runs, and their calls; one that was put into ``.tasks`` by hand gets a call that stays."""
@@ -34,11 +37,11 @@ class Claim:
                 continue
             self._items.append(task)
 
-    def with_queued(self, queued: Sequence[Call], places: Sequence[int], tasks: Sequence[BackgroundTask]) -> list[Call]:
-        """Its calls and queued ones as they were added; ``places`` counts the items before each of those."""
+    def with_queued(self, queued: Sequence[QueuedCall], tasks: Sequence[BackgroundTask]) -> list[Call]:
+        """Its calls and queued ones as they were added."""
         place_of = {id(task): place for place, task in enumerate(tasks)}
         calls = [(place_of.get(id(item), 0), 1, call) for item, call in zip(self._items, self.calls, strict=True)]
-        calls += [(place, 0, call) for place, call in zip(places, queued, strict=True)]
+        calls += [(place, 0, call) for place, call, _ in queued]
         return [call for _, _, call in sorted(calls, key=itemgetter(0, 1))]
 
     def take(self) -> list[Call]:
@@ -53,12 +56,12 @@ class Claim:
 
 
 def in_order(
-    claim: Claim | None, kept: Sequence[Call], *, added: Sequence[tuple[int, Ticket]], tasks: Sequence[BackgroundTask]
+    claim: Claim | None, kept: Sequence[Call], *, queued: Sequence[QueuedCall], tasks: Sequence[BackgroundTask]
 ) -> Sequence[Call]:
-    """All calls that run in process, as they were added, after the queue did not take ``kept``; their tickets say so.
+    """All calls that run in process, as they were added, after the queue did not take ``queued``; their tickets say so.
 
-    ``added`` holds of each call how many items were there before it, and its ticket.
+    ``kept`` are the calls of ``queued``.
     """
-    for _, ticket in added:
+    for _, _, ticket in queued:
         ticket.stays_here()
-    return kept if claim is None else claim.with_queued(kept, [before for before, _ in added], tasks)
+    return kept if claim is None else claim.with_queued(queued, tasks)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import anyio
 
@@ -13,6 +14,11 @@ from weighbridge.call import Call
 from weighbridge.cancellation import to_the_end
 from weighbridge.dispatch import Dispatch
 from weighbridge.errors import CommittedError, UnavailableError
+from weighbridge.events import emit
+
+logger: Final = logging.getLogger("weighbridge.background")
+
+COMMITTED_LATE: Final = "background.committed_after_response"
 
 
 class State(StrEnum):
@@ -29,6 +35,16 @@ class State(StrEnum):
 OPEN: Final = State.OPEN
 COMMITTING: Final = State.COMMITTING
 COMMITTED: Final = State.COMMITTED
+
+
+class Standing(StrEnum):
+    """How calls of one lane stand with the commit of their facade. ``unknown``: they may be in the queue."""
+
+    ACCEPTED = "accepted"
+    OPEN = "open"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    DISCARDED = "discarded"
 
 
 class Attempt:
@@ -129,6 +145,32 @@ class Commit:
         self.accepted, self.failure, self.state = staying, None, COMMITTED
         return True
 
+    def standing(self, *, queued: bool) -> Standing:
+        """How its calls stand that are queued, or those that stay. Looks, and changes nothing."""
+        if queued and self._attempt is not None:
+            return self._standing_after(self._attempt)
+        match self.state:
+            case State.OPEN | State.COMMITTING:
+                return Standing.OPEN
+            case State.COMMITTED:
+                return Standing.ACCEPTED
+            case State.FAILED:
+                return Standing.FAILED
+            case State.DISCARDED:
+                return Standing.DISCARDED
+            case _ as never:
+                assert_never(never)
+
+    def _standing_after(self, attempt: Attempt) -> Standing:
+        """How queued calls stand, which the broker was asked to take."""
+        if not attempt.ended.is_set():
+            return Standing.OPEN if self.state is COMMITTING else Standing.UNKNOWN
+        if attempt.failure is None:  # what is in the queue stays there, also after discard()
+            return Standing.ACCEPTED
+        if isinstance(attempt.failure, UnavailableError) and attempt.failure.unknown:
+            return Standing.UNKNOWN
+        return Standing.DISCARDED if self.state is State.DISCARDED else Standing.FAILED
+
     def _failed(self, failure: Exception) -> Exception:
         self.failure = failure
         if self.state is not State.DISCARDED:  # which is for good
@@ -140,6 +182,11 @@ class Commit:
         accepted, self.accepted = self.accepted, ()
         self.state = State.DISCARDED
         return accepted
+
+
+def note_late(queued: Sequence[Call]) -> None:
+    """Say of queued calls that they are committed when the client has its answer."""
+    emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in queued])
 
 
 def too_late(func: Callable[..., Any], state: State) -> CommittedError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
 from types import TracebackType
-from typing import Any, Final, Literal, ParamSpec, Self
+from typing import Any, Literal, ParamSpec, Self
 
 from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from starlette.background import BackgroundTask
@@ -15,8 +14,10 @@ from starlette.background import BackgroundTask
 from weighbridge.background.abandoned import Unstarted
 from weighbridge.background.blocking import refuse_on_loop
 from weighbridge.background.call_task import CallTask, calls_of, none_begun
-from weighbridge.background.claim import Claim, in_order
-from weighbridge.background.commit import COMMITTED, COMMITTING, OPEN, Commit, State, too_late
+from weighbridge.background.claim import Claim, QueuedCall, in_order
+from weighbridge.background.collector import collect
+from weighbridge.background.commit import COMMITTED, COMMITTING, OPEN, Commit, State, note_late, too_late
+from weighbridge.background.decided import DecidedCall, decided_calls
 from weighbridge.background.options_view import OptionsView
 from weighbridge.background.undispatched import chooser as undispatched
 from weighbridge.call import NO_OPTIONS, Call, CallOptions, Ticket
@@ -24,12 +25,7 @@ from weighbridge.cancellation import CancelledAfterwards
 from weighbridge.decision import QUEUE, Lane
 from weighbridge.dispatch import Dispatch, DispatchSource, note_committed_here, only_open_dispatch
 from weighbridge.errors import CommittedError
-from weighbridge.events import emit
 from weighbridge.lanes.in_process import Chain
-
-logger: Final = logging.getLogger("weighbridge.background")
-
-COMMITTED_LATE: Final = "background.committed_after_response"
 
 P = ParamSpec("P")
 
@@ -61,6 +57,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         super().__init__(tasks)
         self._attach(only_open_dispatch() if dispatcher is None else dispatcher.dispatch)
         self._stands_alone = True
+        collect(self)
 
     @classmethod
     def of(
@@ -77,9 +74,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
         self._chooser = undispatched if dispatch is None else dispatch.chooser
         #: Whether in-process calls run in the request: no dispatcher is open, or ``on_failure="stop"``.
         self.runs_like_starlette = in_request and (dispatch is None or dispatch.runs_like_starlette)
-        self._queued: list[Call] = []
-        #: Of each queued call, how many items of ``tasks`` were added before it, and its ticket.
-        self._queued_after: list[tuple[int, Ticket]] = []
+        self._queued: list[QueuedCall] = []
         self._adding = Lock()
         self._commit = Commit()
 
@@ -128,11 +123,15 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             if self._commit.state is not OPEN and (queued or not self._takes_staying):
                 raise too_late(func, self._commit.state)
             if queued:
-                self._queued.append(call)
-                self._queued_after.append((len(self.tasks), ticket))
+                self._queued.append((len(self.tasks), call, ticket))
             else:
                 self.tasks.append(CallTask(call))
         return ticket
+
+    def decided(self) -> Sequence[DecidedCall]:
+        """Each call that was added, in order, as things stand now. On any thread."""
+        with self._adding:
+            return decided_calls(self.tasks, self._queued, self._commit)
 
     # -- the commit point -----------------------------------------------------------------------------------
 
@@ -156,8 +155,8 @@ class BackgroundTasks(FastAPIBackgroundTasks):
                     return
                 staying = self._close(with_queued=True) or ()
                 if self._dispatch is not None and (self._queued or staying):
-                    order = partial(in_order, self._claim, added=self._queued_after, tasks=self.tasks)
-                    await commit.run(self._dispatch, self._queued, staying, in_order=order)
+                    order = partial(in_order, self._claim, queued=self._queued, tasks=self.tasks)
+                    await commit.run(self._dispatch, [call for _, call, _ in self._queued], staying, in_order=order)
                 else:
                     commit.run_now(None, staying)
         finally:  # a cancellation may have got through once the commit had succeeded
@@ -254,7 +253,7 @@ class BackgroundTasks(FastAPIBackgroundTasks):
             raise CommittedError(action="a second run of the same BackgroundTasks", remedy="make one for each response")
         if self._commit.state is OPEN:
             if self._queued:
-                emit(logger, COMMITTED_LATE, level=logging.WARNING, tasks=[call.name for call in self._queued])
+                note_late([call for _, call, _ in self._queued])
             await self.commit()
         chain = self._start(wait=None)
         if chain is not None:

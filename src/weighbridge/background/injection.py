@@ -25,6 +25,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import Scope
 from starlette.websockets import WebSocketDisconnect
 
+from weighbridge.background.collector import COLLECTOR
 from weighbridge.background.facade import BackgroundTasks
 from weighbridge.dispatch import Dispatch, DispatchSource, only_open_dispatch
 from weighbridge.errors import DispatcherError
@@ -88,6 +89,8 @@ class Injected:
             self.facade = BackgroundTasks.of(dispatch, tasks=outer.tasks)
         else:
             self.facade = BackgroundTasks.of(dispatch)
+        if COLLECTOR in scope:
+            scope[COLLECTOR].add(self.facade)
         #: Whether somebody besides gates was given the facade.
         self.is_in_use = False
         # Not the scope, which holds this: a request must leave no cycle of objects behind.

@@ -6,6 +6,7 @@ from functools import partial
 from types import TracebackType
 
 from weighbridge.background.blocking import refuse_on_loop
+from weighbridge.background.collector import collect
 from weighbridge.background.facade import BackgroundTasks
 from weighbridge.dispatch import Dispatch
 
@@ -20,6 +21,7 @@ class OutsideTasks:
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
         self._facade = BackgroundTasks.of(dispatch, in_request=False)
+        collect(self._facade)
 
     async def __aenter__(self) -> BackgroundTasks:
         return await self._facade.__aenter__()
