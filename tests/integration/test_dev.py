@@ -262,6 +262,49 @@ def test_a_broken_source_file_is_waited_out(shop: Path) -> None:
         assert post(f"{url}/render/out.txt")["version"] == "mended"
 
 
+def headers(url: str) -> list[str]:
+    """The values of the decision header on the answer."""
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=30) as response:
+        found: list[str] = response.headers.get_all("Weighbridge-Decision", [])
+        return found
+
+
+def test_a_response_says_where_its_calls_went() -> None:
+    with dev("shop:app", "--port", "0") as running:
+        (value,) = headers(f"{running.wait_until_up()}/render/out.txt")
+    assert value.startswith('queue;task="shop.render";rule="heavy work is queued";weight=200;')
+
+
+def test_it_says_so_once_where_the_app_has_that_header_of_its_own(shop: Path) -> None:
+    with (shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write("\n\nimport weighbridge\n\napp.add_middleware(weighbridge.DecisionHeaderMiddleware)\n")
+    with dev("shop:app", "--port", "0") as running:
+        assert len(headers(f"{running.wait_until_up()}/render/out.txt")) == 1
+
+
+def test_it_does_not_say_so_if_told_not_to() -> None:
+    with dev("shop:app", "--port", "0", "--no-decision-header") as running:
+        assert headers(f"{running.wait_until_up()}/render/out.txt") == []
+
+
+@pytest.mark.parametrize("variables", [{}, {"UVICORN_FACTORY": "true"}])
+def test_a_function_that_makes_the_app_is_called_as_under_uvicorn(shop: Path, variables: dict[str, str]) -> None:
+    with (shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write("\n\ndef make_app():\n    return app\n")
+    with dev("shop:make_app", "--port", "0", **variables) as running:
+        assert len(headers(f"{running.wait_until_up()}/render/out.txt")) == 1
+
+
+@pytest.mark.parametrize("line", ["None.attribute", "undefined_name", "1 + 'one'", "import not_installed"])
+def test_what_breaks_the_app_later_is_shown_with_the_line_of_the_app(shop: Path, line: str) -> None:
+    with dev("shop:app", "--port", "0") as running:
+        running.wait_until_up()
+        with (shop / "shop.py").open("a", encoding="utf-8") as file:
+            file.write(f"\n{line}\n")
+        running.wait_for(rf"^web    \|\s+{re.escape(line)}$")
+        running.wait_for(r"^web    \| \w+Error: ")
+
+
 def test_an_app_that_ends_later_ends_all_with_its_status() -> None:
     with dev("shop:app", "--port", "0") as running:
         running.wait_until_up()

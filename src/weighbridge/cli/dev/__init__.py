@@ -24,7 +24,12 @@ from weighbridge.errors import ModuleError
     show_default=True,
     help="The port that the app listens on; 0 takes a free one.",
 )
-def command(app: str, *, host: str, port: int) -> None:
+@click.option(
+    "--no-decision-header",
+    is_flag=True,
+    help="Leave out the header Weighbridge-Decision, which says on each response where its calls went.",
+)
+def command(app: str, *, host: str, port: int, no_decision_header: bool) -> None:
     """Run APP (module:name, as for uvicorn) with all that it needs, for development.
 
     Starts a server (or takes WEIGHBRIDGE_BROKER_URL), the app under uvicorn with reload, and one worker for
@@ -32,6 +37,8 @@ def command(app: str, *, host: str, port: int) -> None:
     are up. One Ctrl-C stops all of them, and says how long that takes at most; another, a second later or more, kills
     them at once. Either way nothing runs any more when the prompt is back. Nothing is kept: what waits in the queue is
     gone with the server.
+
+    Each response whose request has added calls says in the header Weighbridge-Decision where they went.
 
     Before that it imports APP once, in a process of its own: an app that is not there or cannot be imported is
     refused, and so is a port that is in use. An app that an edit breaks later is waited for. As under uvicorn alone,
@@ -48,4 +55,5 @@ def command(app: str, *, host: str, port: int) -> None:
     if find_spec("uvicorn") is None:
         raise RefusedError("weighbridge dev runs the app under uvicorn: python -m pip install uvicorn")
     require_free(host, port)
-    sys.exit(Session(app=app, module=module, host=host, port=port).run())
+    session = Session(app=app, module=module, host=host, port=port, decision_header=not no_decision_header)
+    sys.exit(session.run())

@@ -20,6 +20,7 @@ from weighbridge.cli.dev.readiness import Readiness
 from weighbridge.cli.dev.terminal import Source, Terminal
 from weighbridge.cli.dev.watch import SourceWatch
 from weighbridge.cli.leash import LeashedProcess
+from weighbridge.cli.served import with_header
 from weighbridge.embedded import EmbeddedServer, ExternalServer, find_server
 from weighbridge.embedded.choice import shown_place
 from weighbridge.errors import ModuleError
@@ -74,8 +75,9 @@ Event = Stop | Ended | Changed | Repeated
 class Session:
     """One run of the command: ``app`` is ``module:name``, and ``module`` its first half."""
 
-    def __init__(self, *, app: str, module: str, host: str, port: int) -> None:
+    def __init__(self, *, app: str, module: str, host: str, port: int, decision_header: bool) -> None:
         self._app = app
+        self._served, self._variables = with_header(app) if decision_header else (app, {})
         self._module = module
         self._host = host
         self._port = port
@@ -99,7 +101,7 @@ class Session:
         try:
             with find_server(Settings().broker_url) as server:
                 # The app is looked up with the very environment that it will run in, so after the server has started.
-                self._environment = {**os.environ, "WEIGHBRIDGE_BROKER_URL": server.url}
+                self._environment = {**os.environ, **self._variables, "WEIGHBRIDGE_BROKER_URL": server.url}
                 status = self._look_up_app()
                 if status is None:
                     self._say(Source.SERVER, _introduction(server))
@@ -244,7 +246,7 @@ class Session:
         listening = ["--host", self._host, "--port", str(self._port)]
         ending = ["--timeout-graceful-shutdown", str(WEB_GRACE_S)]
         colours = "--use-colors" if self._terminal.coloured else "--no-use-colors"
-        words = ["-m", "uvicorn", self._app, "--reload", *listening, *ending, colours]
+        words = ["-m", "uvicorn", self._served, "--reload", *listening, *ending, colours]
         return self._start_speaking(Source.WEB, words, grace_s=WEB_GRACE_S + MARGIN_S)
 
     def _start_worker(self) -> LeashedProcess:
