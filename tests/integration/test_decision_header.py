@@ -18,7 +18,7 @@ import anyio.to_thread
 import dramatiq
 import httpx
 import pytest
-from fastapi import Depends, FastAPI, HTTPException, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, WebSocket
 from fastapi.sse import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -493,6 +493,24 @@ async def test_an_app_that_an_endpoint_asks_has_a_header_of_its_own(
 
     assert got.members == [("in_process", LIGHT)]
     assert [each.members for each in asked] == [[("queue", CHARGE)]]
+
+
+@pytest.mark.parametrize("on_failure", ["continue", "stop"])
+async def test_below_the_gate_of_another_dispatcher_each_call_is_told_once(
+    on_exit_stacks: bool, on_failure: str, broker: MemoryBroker, shop: Shop
+) -> None:
+    async with opened(broker, on_failure=on_failure) as first, opened(broker, on_failure=on_failure) as second:
+        way = Way(first, on_exit_stacks=on_exit_stacks)
+        router = APIRouter(dependencies=[Depends(provider_of(second, on_exit_stacks=on_exit_stacks))])
+
+        @router.post("/")
+        async def endpoint(tasks: BackgroundTasks = way.tasks) -> None:
+            shop.add_all(tasks)
+
+        way.app.include_router(router)
+        got = await answer(way.app)
+
+    assert got.members == ALL
 
 
 @pytest.mark.parametrize("rule", ["für alle", 'a "quoted" \\ rule', "a\r\nSet-Cookie: session=stolen", "\ud83d", ""])

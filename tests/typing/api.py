@@ -11,7 +11,19 @@ from uuid import UUID
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from weighbridge import BackgroundTasks, Decision, Dispatcher, Explanation, Facts, Lane, Policy, Ticket, Weight, task
+from weighbridge import (
+    BackgroundTasks,
+    Decision,
+    DecisionHeaderMiddleware,
+    Dispatcher,
+    Explanation,
+    Facts,
+    Lane,
+    Policy,
+    Ticket,
+    Weight,
+    task,
+)
 
 
 @task
@@ -60,6 +72,9 @@ Dispatcher(worker_lifespan=open_pool())  # type: ignore[arg-type]  # pyright: ig
 Dispatcher(namespace=4)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Dispatcher(brokerurl="redis://localhost")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 app = FastAPI(lifespan=dispatcher.lifespan, dependencies=[dispatcher.gate])
+app.add_middleware(DecisionHeaderMiddleware)
+DecisionHeaderMiddleware(app)
+DecisionHeaderMiddleware(app, name="Decision")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 @app.post("/reports")
