@@ -26,9 +26,9 @@ from fastapi.testclient import TestClient
 from tests.documentation.blocks import ROOT, blocks_of
 from tests.documentation.page import OpenPage
 
-from weighbridge.cli.group import command as weighbridge_command
 from weighbridge.background.commit import Standing
 from weighbridge.background.decision_header import MAX_BYTES, MAX_TEXT
+from weighbridge.cli.group import command as weighbridge_command
 from weighbridge.lanes.queue import connect
 from weighbridge.lanes.queue.dead_letters import DeadReason
 from weighbridge.policy import shipped_names

@@ -123,23 +123,34 @@ def test_explaining_counts_nothing() -> None:
     assert shadow.counts == ()
 
 
+#: A rule over the declaration and the arguments, then one over load.
+IN_TURN = """
+schema = 1
+[[rule]]
+name = "heavy or large"
+when = "weight >= 50 or payload_bytes > 100"
+lane = "queue"
+[[rule]]
+name = "many wait"
+when = "in_process.waiting >= 8 and weight >= 1"
+lane = "queue"
+[otherwise]
+lane = "in_process"
+"""
+
+
 @pytest.mark.parametrize(
-    ("rules", "spec", "by_load"),
-    [
-        ("", {"weight": lambda rows: 60.0}, False),
-        ("", {"weight": lambda rows: 1.0}, True),
-        ('[[rule]]\nname = "large"\nwhen = "payload_bytes > 0"\nlane = "queue"\n', {"weight": 1.0}, False),
-    ],
-    ids=["a weight that is computed", "a rule over load was tried before", "the size of the arguments"],
+    ("weight", "rows", "by_load"),
+    [(60.0, [1], False), (1.0, [1] * 100, False), (1.0, [1], True), (0.0, [1], True)],
+    ids=["a weight that is computed", "large arguments", "the rule over load", "after the rule over load"],
 )
 def test_an_answer_depends_on_load_if_a_rule_up_to_the_deciding_one_reads_it(
-    rules: str, spec: dict[str, Any], by_load: bool
+    weight: float, rows: list[int], by_load: bool
 ) -> None:
-    registry, declared = registered(**spec)
-    text = f'schema = 1\nextends = "by-weight"\n{rules}'
-    shadow = ShadowCounter(parse_policy(text, name="ours", source="ours.toml"))
+    registry, declared = registered(weight=lambda rows: weight)
+    shadow = ShadowCounter(parse_policy(IN_TURN, name="ours", source="ours.toml"))
 
-    chooser(registry, shadow).choose(declared.func, ([1],))
+    chooser(registry, shadow, policy="all-in-process").choose(declared.func, (rows,))
 
     assert [count.by_load for count in shadow.counts] == [by_load]
 

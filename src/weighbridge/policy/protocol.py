@@ -55,7 +55,7 @@ def ask(policy: Policy, facts: Facts) -> Decision:
             problem=f"it raised {type(error).__name__}: {error}, for {_brief(facts)}",
             remedy="let it answer for all facts; a reading can be None",
         ) from error
-    if not isinstance(decision, Decision) or not isinstance(decision.lane, Lane):
+    if not isinstance(decision, Decision) or not _is_complete(decision):
         raise PolicyError(
             source=source_of(policy),
             where="decide",
@@ -63,6 +63,12 @@ def ask(policy: Policy, facts: Facts) -> Decision:
             remedy="return Decision(lane=Lane.QUEUE, reason='…', rule='…')",
         )
     return decision
+
+
+def _is_complete(decision: Decision) -> bool:
+    """Whether it is of what its types say: the rule, above all, is a key by which calls are counted."""
+    given: tuple[object, object, object] = (decision.lane, decision.reason, decision.rule)
+    return all(isinstance(part, kind) for part, kind in zip(given, (Lane, str, str), strict=True))
 
 
 def default_lane_of(policy: Policy) -> Lane | None:
