@@ -256,7 +256,7 @@ def test_a_rule_that_a_constraint_overrules_is_harmless_and_told() -> None:
     assert tasks["policy_shop.warm"]["overruled"] == "rule 'heavy work is queued' would queue it"
     assert tasks["policy_shop.charge"]["overruled"] == "[otherwise] would keep it in process"
     assert any(note.startswith("policy_shop.warm: rule 'heavy work") for note in checked["notes"])
-    assert all("the constraint wins" in note for note in checked["notes"] if note.startswith("policy_shop."))
+    assert all("a constraint beats every rule" in note for note in checked["notes"] if note.startswith("policy_shop."))
 
 
 def test_a_rule_that_only_some_calls_meet_could_overrule() -> None:
@@ -440,3 +440,8 @@ def test_without_a_module_there_is_nothing_to_explain() -> None:
 )
 def test_a_wrong_fact_is_refused(given: str, told_so: str) -> None:
     assert told_so in refused("explain", "policy_shop.audit", "--module", "policy_shop", "--fact", given)
+
+
+def test_where_the_policy_is_from_is_said_if_none_was_given(shop: Path) -> None:
+    assert "No policy was given" not in run("check", "by-weight").stdout
+    assert "No policy was given, so this is the one of the settings." in run("check").stdout

@@ -17,6 +17,7 @@ from weighbridge.policy.value_text import shown_value
 #: How the fields of a decision are called, which an explanation has too; and those by which both are equal.
 _FIELDS: Final = tuple(each.name for each in fields(Decision))
 _COMPARED: Final = tuple(each.name for each in fields(Decision) if each.compare)
+_GO: Final = {Lane.QUEUE: "go to the queue", Lane.IN_PROCESS: "stay in process"}
 #: Changes are aligned with each other unless one is longer than this, in characters.
 WIDEST: Final = 50
 
@@ -169,9 +170,8 @@ def _lines(told: Explanation) -> Iterator[str]:
     if told.tried and not told.tried[-1].matched:
         yield f"  {len(told.tried) + 1}. {title_of(told.rule)}: {told.lane}"
     if told.changes:
-        other = told.changes[0].lane
         yield ""
-        yield f"It would be {other} with one of these:"
+        yield f"It would {_GO[told.changes[0].lane]} with any one of these:"
         width = max(len(str(change)) for change in told.changes)
         for change in told.changes:
             by = deciding(change.rule)

@@ -238,7 +238,7 @@ The rules, as they were tried:
      does not match: in_process.waiting is 0
   3. [otherwise]: in_process
 
-It would be queue with one of these:
+It would go to the queue with any one of these:
   weight = 50 instead of 1             (rule 'heavy work is queued')
   in_process.waiting = 8 instead of 0  (rule 'spill over while this process is busy')"""
     )

@@ -54,7 +54,8 @@ def _notes(subject: Subject, outlooks: Sequence[TaskOutlook]) -> Iterator[str]:
     """What need not be wrong, and is good to know."""
     for each in outlooks:
         if each.overruled:
-            yield f"{each.name}: {each.overruled}; harmless: the constraint wins, since it {each.constraint_reason}"
+            why = f"a constraint beats every rule: it {each.constraint_reason}"
+            yield f"{each.name}: {each.overruled}; harmless, for {why}"
     if outlooks:
         for rule in idle_rules(subject.policy, outlooks):
             yield f"{deciding(rule)} decides about none of these tasks"
@@ -90,6 +91,8 @@ def _print(
     if isinstance(policy, RulePolicy):
         head.append(f": {_counted(policy)}")
     console.print(head)
+    if subject.found_in:
+        console.print(Text(f"No policy was given, so this is the one of {subject.found_in}.", style="dim"))
     for each in findings:
         console.print(Text.assemble(("! ", "yellow"), f"{_named(each)}: {each.problem}; {each.remedy}"))
     if outlooks:

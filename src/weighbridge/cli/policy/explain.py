@@ -40,7 +40,8 @@ _AS_IN: Final = {
     "given",
     multiple=True,
     metavar="NAME=VALUE",
-    help="The value of a fact, as TOML: --fact in_process.waiting=120; repeatable.",
+    help="The value of a fact, as TOML; repeatable: --fact in_process.waiting=120 --fact broker.available=true. "
+    "What is not given is that of an idle process, and unknown of the loop and the broker.",
 )
 @click.option("--weight", type=float, help="The weight of the call in milliseconds: short for --fact weight=….")
 @click.option("--policy", metavar="POLICY", help="Default: that of the dispatcher in the modules, or of the settings.")

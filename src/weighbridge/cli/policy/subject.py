@@ -38,12 +38,16 @@ def form_option(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The modules, which are imported, the policy, whether there is a broker, and the threads of an idle process."""
+    """The modules, which are imported, the policy, whether there is a broker, and the threads of an idle process.
+
+    ``found_in`` says where the policy is from, if the command was given none.
+    """
 
     modules: tuple[str, ...]
     policy: Policy
     has_broker: bool
     threads: int
+    found_in: str = ""
 
 
 def subject_of(modules: Sequence[str], *, policy: str | None, dispatcher: str | None) -> Subject:
@@ -67,4 +71,5 @@ def subject_of(modules: Sequence[str], *, policy: str | None, dispatcher: str | 
     # One of the user's may have been given a broker of the user's too.
     has_broker = place != "settings" or found.settings.broker_url is not None
     threads = found.settings.in_process_threads
-    return Subject(modules=modules, policy=found.policy, has_broker=has_broker, threads=threads)
+    found_in = place if place != "settings" else "the settings"
+    return Subject(modules=modules, policy=found.policy, has_broker=has_broker, threads=threads, found_in=found_in)
