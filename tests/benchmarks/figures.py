@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,14 @@ from tests.faults.measured import machine
 FILE: Final = Path(__file__).with_name("measured.json")
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "figures.md"
 NOTICE: Final = "<!-- made by the programs in tests/benchmarks with --write; measure again, do not edit -->"
+#: Pages that show a part of a table: of each program the page, the columns, and the rows that are left out.
+EXCERPTS: Final[Mapping[str, tuple[Path, Sequence[int], frozenset[str]]]] = {
+    "protect-latency": (
+        PAGE.parents[1] / "how-to" / "policy-protect-latency.md",
+        (0, 1, 2, 3, 5),
+        frozenset({"all-in-process"}),
+    ),
+}
 INTRODUCTION: Final = """\
 # Figures measured
 
@@ -38,6 +46,19 @@ The load is open, with arrivals at random moments: below that, then a step above
 both can, then below again. Times are from the moment when a request was due until the end of its call's run. The
 target: a p99 lower than with either lane alone, and no more calls waiting in process than the threshold and those that
 concurrent requests decided at one moment. [How to use it](../how-to/spill-over.md).""",
+    ),
+    "protect-latency": (
+        "Protect latency",
+        """\
+What the shipped policy `protect-latency` does for requests that add no call, beside `by-weight` and each lane alone.
+Such health requests come 100 times a second; beside them come requests that each add one call of a weight that
+`by-weight` keeps: middle (sync calls of 10, 20, 30 and 40 ms of CPU time and async ones of 4 ms, in turn) or light
+(async calls of 4 ms). The load is open, with arrivals at random moments. The service has one CPU for itself; the
+workers are modelled as having a machine of their own, so what a run computes there is time that it sleeps.
+`all-in-process` decides here as `by-weight` does: what is between these two is noise. The target: a p99 of the health
+requests of at most 0.75 times that with `by-weight` where calls are many (middle 30 and 45, light 200 a second), and at
+most 1.25 times where they are few, with three of four calls still in process.
+[How to use it](../how-to/policy-protect-latency.md).""",
     ),
     "waiting": (
         "Other requests while calls wait",
@@ -81,6 +102,9 @@ def report(figures: Figures, *, write: bool) -> int:
         content = {name: asdict(each) for name, each in sorted(kept.items())}
         FILE.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         PAGE.write_text(page(kept), encoding="utf-8")
+        if figures.name in EXCERPTS:
+            other_page, *_ = EXCERPTS[figures.name]
+            other_page.write_text(with_excerpt(other_page.read_text(encoding="utf-8"), figures), encoding="utf-8")
     return 1 if figures.missed else 0
 
 
@@ -96,6 +120,21 @@ def page(measured: Mapping[str, Figures]) -> str:
     parts = [NOTICE, INTRODUCTION.rstrip()]
     parts += [_section(name, measured[name]) for name in SECTIONS if name in measured]
     return "\n\n".join(parts) + "\n"
+
+
+def with_excerpt(text: str, figures: Figures) -> str:
+    """A page written by hand, with the part of the table that belongs there, between two remarks.
+
+    :raises ValueError: if it has no place for it.
+    """
+    _, columns, left_out = EXCERPTS[figures.name]
+    before, begin, rest = text.partition(f"<!-- measured: {figures.name} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    if not end:
+        raise ValueError(f"the page has no place for the figures of {figures.name}")
+    rows = [[row[at] for at in columns] for row in figures.rows if not left_out & {*row}]
+    part = replace(figures, columns=[figures.columns[at] for at in columns], rows=rows)
+    return "".join([before, begin, f"\n{_table(part)}\n\n", end, after])
 
 
 def _section(name: str, figures: Figures) -> str:

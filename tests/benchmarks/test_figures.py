@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.figures import PAGE, SECTIONS, Figures, page, stored
+import pytest
+from tests.benchmarks.figures import EXCERPTS, PAGE, SECTIONS, Figures, page, stored, with_excerpt
 
 FOUND = Figures(
     name="memory",
@@ -16,6 +17,18 @@ FOUND = Figures(
 
 def test_the_page_is_what_was_measured() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(stored()), "run the programs in tests/benchmarks with --write"
+
+
+@pytest.mark.parametrize("name", EXCERPTS)
+def test_a_page_that_shows_a_part_of_a_table_shows_what_was_measured(name: str) -> None:
+    text = EXCERPTS[name][0].read_text(encoding="utf-8")
+
+    assert with_excerpt(text, stored()[name]) == text, "run the programs in tests/benchmarks with --write"
+
+
+def test_a_page_without_a_place_for_its_part_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no place for the figures of protect-latency"):
+        with_excerpt("# Protect latency\n", stored()["protect-latency"])
 
 
 def test_all_programs_of_the_page_were_measured_and_missed_nothing() -> None:

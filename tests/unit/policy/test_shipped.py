@@ -100,11 +100,23 @@ def is_heavy(facts: Facts) -> bool:
 def test_protect_latency_decides_about_a_process_in_time_as_by_weight_does(facts: Facts, broker: BrokerReading) -> None:
     in_time = replace(
         facts,
-        in_process=InProcessReading(running=7, waiting=7, threads_free=1),
+        in_process=InProcessReading(running=0, waiting=7, threads_free=8),
         loop=LoopReading(lag_ms=19.9),
         broker=broker,
     )
     assert shipped("protect-latency").decide(in_time).lane is shipped("by-weight").decide(in_time).lane
+
+
+@pytest.mark.parametrize("facts", KINDS)
+@pytest.mark.parametrize("running", [1, 7])
+def test_protect_latency_keeps_only_what_is_short_beside_a_running_call(facts: Facts, running: int) -> None:
+    beside = replace(
+        facts,
+        in_process=InProcessReading(running=running, waiting=7, threads_free=8 - running),
+        loop=LoopReading(lag_ms=19.9),
+        broker=THERE,
+    )
+    assert (shipped("protect-latency").decide(beside).lane is Lane.IN_PROCESS) == (facts.weight < 5)
 
 
 @pytest.mark.parametrize("facts", KINDS)
@@ -126,6 +138,7 @@ def test_protect_latency_sends_away_from_a_late_process_whatever_is_worth_a_mess
     ("facts", "rule"),
     [
         (Facts(weight=50.0, loop=LoopReading(lag_ms=90.0), broker=THERE), "heavy work is queued"),
+        (Facts(weight=5.0, in_process=InProcessReading(running=1), broker=THERE), "another call runs here"),
         (Facts(weight=1.0, loop=LoopReading(lag_ms=20.0), broker=THERE), "the event loop is late"),
         (Facts(weight=1.0, in_process=InProcessReading(threads_free=0), broker=THERE), "no thread is free"),
         (Facts(weight=1.0, in_process=InProcessReading(waiting=8), broker=THERE), "many calls wait here"),
