@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weighbridge.cli.group import RefusedError
+from weighbridge.cli.policy.subject import form_option
 from weighbridge.cli.printable import printable
 from weighbridge.cli.tasks import LANE_STYLES
 from weighbridge.decision import Lane
@@ -42,20 +43,13 @@ BY_LOAD: Final = "by load"
     help="Compare policies of this revision, or one that begins so, instead of the latest. Twice: one of each policy.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show the calls too on which both agree.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or for programs: there all pairs of policies with all rows.",
-)
+@form_option("text", "json")
 def diff(*, days: int, revisions: tuple[str, ...], everything: bool, form: Literal["text", "json"]) -> None:
     """Show where the shadow policy would have sent calls down the other lane.
 
     It reads what the service has counted, in WEIGHBRIDGE_SHADOW_FILE, else in the Redis or Valkey of
-    WEIGHBRIDGE_BROKER_URL and WEIGHBRIDGE_NAMESPACE (or of pyproject.toml). No module of yours is imported. Exit code:
-    0 shown, whatever the policies say; 2 refused, or the broker does not answer.
+    WEIGHBRIDGE_BROKER_URL and WEIGHBRIDGE_NAMESPACE (or of pyproject.toml). No module of yours is imported. People
+    are shown one pair of policies, programs all of them with all rows. Exit code: 0 shown, whatever the policies say; 2 refused, or the broker does not answer.
     """
     today = datetime.now(UTC).date()
     with _store(Settings()) as store:
