@@ -16,7 +16,8 @@ def make_certificates(folder: Path) -> None:
     """``ca.pem``, and a certificate of it for :data:`HOST`: ``server.pem`` with ``server.key``."""
     commands = (
         # With its use said: Python checks that from 3.13 on.
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority -addext keyUsage=critical,keyCertSign",
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority "
+        "-addext keyUsage=critical,keyCertSign",
         "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server",
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names",
     )

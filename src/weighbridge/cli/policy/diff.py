@@ -49,7 +49,9 @@ def diff(*, days: int, revisions: tuple[str, ...], everything: bool, form: Liter
 
     It reads what the service has counted, in WEIGHBRIDGE_SHADOW_FILE, else in the Redis or Valkey of
     WEIGHBRIDGE_BROKER_URL and WEIGHBRIDGE_NAMESPACE (or of pyproject.toml). No module of yours is imported. People
-    are shown one pair of policies, programs all of them with all rows. Exit code: 0 shown, whatever the policies say; 2 refused, or the broker does not answer.
+    are shown one pair of policies, programs all of them with all rows.
+
+    Exit code: 0 shown, whatever the policies say; 2 refused, or the broker does not answer.
     """
     today = datetime.now(UTC).date()
     with _store(Settings()) as store:
