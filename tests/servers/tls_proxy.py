@@ -10,14 +10,14 @@ import threading
 from pathlib import Path
 
 HOST = "127.0.0.1"
+#: What the authority's certificate is for: Python checks that from 3.13 on.
+USE = "-addext keyUsage=critical,keyCertSign"
 
 
 def make_certificates(folder: Path) -> None:
     """``ca.pem``, and a certificate of it for :data:`HOST`: ``server.pem`` with ``server.key``."""
     commands = (
-        # With its use said: Python checks that from 3.13 on.
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority "
-        "-addext keyUsage=critical,keyCertSign",
+        f"req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority {USE}",
         "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server",
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names",
     )
