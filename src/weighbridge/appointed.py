@@ -98,10 +98,11 @@ class Appointed:
         "revision",
     )
 
-    def __init__(self, policy: Policy, *, failures: PolicyFailures | None = None) -> None:
+    def __init__(self, policy: Policy, *, failures: PolicyFailures | None = None, revision: str | None = None) -> None:
         reads = reads_of(policy)
         self.policy: Final = policy
-        self.revision: Final = revision_of(policy)
+        #: Found out once, for that may take a while, and a policy in code may have other values by the next time.
+        self.revision: Final = revision_of(policy) if revision is None else revision
         self.reads_payload: Final = _reads(reads, "payload_bytes")
         self.reads_in_process: Final = _reads(reads, "in_process")
         self.reads_loop: Final = _reads(reads, "loop")

@@ -58,6 +58,7 @@ class Chooser:
         *,
         registry: Registry,
         policy: Policy | None,
+        revision: str | None = None,
         readings: Readings | None = None,
         queue: Queue | None = None,
         failures: PolicyFailures | None = None,
@@ -81,12 +82,12 @@ class Chooser:
         self._shadow = shadow
         self._appointed: Appointed | None = None
         if policy is not None:
-            self.use(policy)
+            self.use(policy, revision=revision)
 
-    def use(self, policy: Policy) -> None:
-        """Let another policy decide from the next call on. On any thread."""
+    def use(self, policy: Policy, *, revision: str | None = None) -> None:
+        """Let another policy decide from the next call on; its revision, if that is known. On any thread."""
         # One assignment, since calls are chosen on other threads meanwhile.
-        self._appointed = Appointed(policy, failures=self._failures)
+        self._appointed = Appointed(policy, failures=self._failures, revision=revision)
 
     @property
     def policy(self) -> Policy | None:

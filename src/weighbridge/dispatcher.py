@@ -18,7 +18,6 @@ from fastapi import Depends
 
 from weighbridge.background.injection import STATE, provider_of
 from weighbridge.background.outside import OutsideTasks
-from weighbridge.chooser import Chooser
 from weighbridge.decision import Lane
 from weighbridge.dispatch import Dispatch, publish, withdraw
 from weighbridge.errors import DispatcherError, NotOpenError
@@ -251,7 +250,7 @@ class Dispatcher:
 
         A decision, and more: the rules that were tried, and what would have to change. Its text is made for reading.
         """
-        chooser = self.dispatch.chooser if self.dispatch else Chooser(registry=registry, policy=self.policy)
+        chooser = self.dispatch.chooser if self.dispatch else self._policies.unopened()
         return chooser.explain(func, args, kwargs)
 
     @property

@@ -87,6 +87,7 @@ class PolicyHolder:
             self._chooser = Chooser(
                 registry=self._registry,
                 policy=self.policy,
+                revision=self._revision,
                 readings=readings,
                 queue=queue,
                 failures=self.failures,
@@ -96,6 +97,10 @@ class PolicyHolder:
                 arguments_limit_bytes=self._settings.arguments_limit_bytes,
             )
             return self._chooser
+
+    def unopened(self) -> Chooser:
+        """A chooser that obeys the policy, for questions while nothing is open."""
+        return Chooser(registry=self._registry, policy=self.policy, revision=self._revision)
 
     def release(self) -> None:
         """Nobody is to be told any more, and until the next check a policy may come that suits no task."""
@@ -116,16 +121,18 @@ class PolicyHolder:
         :raises BrokerNotConfiguredError: if it could queue a task, and there is no broker.
         """
         policy = load_policy(reference)
+        revision = revision_of(policy)
         with self._changing:
-            self._replace(policy)
+            self._replace(policy, revision)
             if self.watch is not None:
                 self.watch.follow(file_of(reference))
 
     def _take_over(self, policy: Policy, file: WatchedFile) -> None:
         """For the watch: what the file holds now decides, unless it does already, or another one is followed by now."""
+        revision = revision_of(policy)
         with self._changing:
-            if self.watch is not None and file is self.watch.file and revision_of(policy) != self._revision:
-                self._replace(policy)
+            if self.watch is not None and file is self.watch.file and revision != self._revision:
+                self._replace(policy, revision)
 
     def _reads(self, policy: Policy) -> frozenset[str] | None:
         """The facts that are looked at, by the policy or its shadow; ``None``: it may be any."""
@@ -136,13 +143,12 @@ class PolicyHolder:
         if self.shadow is not None:
             self.shadow.beside(self.policy, self._revision)
 
-    def _replace(self, policy: Policy) -> None:
+    def _replace(self, policy: Policy, revision: str) -> None:
         """With the lock held."""
         if self._serves:
             check_tasks(self._registry, policy, has_broker=self._has_broker)
-        revision = revision_of(policy)
         if self._chooser is not None and self._readings is not None:
-            self._chooser.use(policy)
+            self._chooser.use(policy, revision=revision)
             self._readings.watch(self._reads(policy))
         before, self.policy = self.policy, policy
         before_revision, self._revision = self._revision, revision

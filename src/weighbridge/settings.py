@@ -198,6 +198,13 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("shadow_file", mode="before")
+    @classmethod
+    def _names_a_file(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("names no file")
+        return value
+
     @field_validator("broker_url")
     @classmethod
     def _known_scheme(cls, value: str | None) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +33,16 @@ NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 TODAY = NOON.date()
 RENDER: Row = ("app.render", "v1", "otherwise", Lane.IN_PROCESS, "heavy", Lane.QUEUE, False)
 NOTIFY: Row = ("app.notify", "v1", "otherwise", Lane.IN_PROCESS, "otherwise", Lane.IN_PROCESS, True)
+
+#: Dies with changes that are on the disk already, and not committed: with so small a cache they are from the start.
+KILLED = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.executemany("INSERT INTO kept VALUES (?, ?, 1)", [("2026-11-28", f"{n}" * 100) for n in range(2_000)])
+os._exit(9)
+"""
 
 Make = Callable[[], ShadowStore]
 
@@ -198,20 +210,46 @@ def test_a_day_takes_no_more_rows_than_so_many_and_the_calls_of_others_are_count
         monkeypatch.setattr(f"weighbridge.shadow.{module}.MOST_FIELDS", 6)
     for number in range(1, 21):
         made_up: Row = (*RENDER[:4], f"rule {number}", *RENDER[5:])
-        make().add(delta(made_up, RENDER, number=number))
+        make().add(delta(RENDER, made_up, number=number))
+    another: Row = (NOTIFY[0], "v2", *NOTIFY[2:])
+    make().add(delta(another, writer="w2", number=1, shadow="s2"))
     fields = make().read(TODAY)
-    (found,) = comparisons([fields])
-    assert len(fields) <= 6 + 2, "one field for what is beyond, one for the writer"
-    assert (found.calls + found.uncounted, found.uncounted > 0) == (40, True)
-    assert ShadowCount(*RENDER, 20) in found.counts, "rows that are there go on"
+    found = evidence_of([fields])
+    assert len(fields) <= 6 + 3, "beside the field beyond, one for each writer"
+    assert (found.comparisons[0].calls + found.beyond, found.beyond > 0) == (41, True)
+    assert ShadowCount(*RENDER, 20) in found.comparisons[0].counts, "rows that are there go on"
+    assert len(found.comparisons) == 1, "a pair that comes too late leaves no trace but its calls"
 
 
 @pytest.mark.parametrize(
-    "field", ["no json", "{}", '["calls",1]', '["calls","a"]', '["of-later","x"]', '["since"]', '[["x"]]', "[]"]
+    "field",
+    [
+        "no json",
+        "{}",
+        "[]",
+        "[" * 100_000,
+        '["calls",1]',
+        '["calls","a"]',
+        '["calls",true,"v1","r","queue","r","queue",false,"s1"]',
+        '["of-later","x"]',
+        '["since"]',
+        '["since",true,"s1"]',
+        '[["x"]]',
+    ],
 )
 def test_a_field_that_cannot_be_read_is_passed_over_and_counted(make: Make, field: str) -> None:
     make().add(delta(RENDER))
     found = evidence_of([{**make().read(TODAY), field: "7"}])
+    assert (found.unreadable, [each.calls for each in found.comparisons]) == (1, [1])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [('["since","v1","s1"]', "1800000000000"), ('["until","v1","s1"]', "soon"), ('["uncounted","v1","s1"]', "-3")],
+)
+def test_a_value_that_cannot_be_is_passed_over_and_counted(make: Make, field: str, value: str) -> None:
+    make().add(delta(RENDER))
+    found = evidence_of([{**make().read(TODAY), field: value}])
     assert (found.unreadable, [each.calls for each in found.comparisons]) == (1, [1])
 
 
@@ -245,7 +283,7 @@ def test_a_server_that_is_away_is_named() -> None:
 
 def test_a_user_who_lacks_any_command_adds_nothing_until_it_is_granted(redis_url: str) -> None:
     namespace = f"shadow-{uuid.uuid4().hex}"
-    needed = ("hget", "hset", "hexists", "hlen", "hincrby", "expire")
+    needed = ("hget", "hset", "hlen", "hincrby", "expire")
     with redis.Redis.from_url(redis_url) as root:
         for missing in needed:
             rules = [f"+{command}" for command in ("evalsha", "script|load", "ping", *needed) if command != missing]
@@ -304,6 +342,24 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"shadow_file.*no such file.*start the service"):
         FileStore(tmp_path / "shadow.sqlite3").read(TODAY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_told_and_left_so(tmp_path: Path) -> None:
+    (tmp_path / "shadow.sqlite3").touch()
+    with pytest.raises(SettingsError, match=r"it is empty.*wait until the service has written"):
+        FileStore(tmp_path / "shadow.sqlite3").read(TODAY)
+    assert (tmp_path / "shadow.sqlite3").read_bytes() == b""
+
+
+def test_what_a_killed_process_has_left_half_written_does_not_keep_a_reader_out(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "shadow.sqlite3")
+    store.add(delta(RENDER))
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    subprocess.run([sys.executable, script, tmp_path / "shadow.sqlite3"], check=False, timeout=60)
+    assert (tmp_path / "shadow.sqlite3-journal").exists()
+    (found,) = comparisons([store.read(TODAY)])
+    assert found.calls == 1
 
 
 def test_a_file_that_another_process_holds_is_waited_for_and_then_named(

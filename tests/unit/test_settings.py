@@ -273,3 +273,9 @@ def test_a_namespace_may_have_one_hash_tag(namespace: str) -> None:
 def test_a_namespace_with_braces_that_are_no_hash_tag_is_refused(namespace: str) -> None:
     with pytest.raises(SettingsError, match="namespace"):
         Settings(namespace=namespace)
+
+
+def test_a_shadow_file_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_SHADOW_FILE", "")
+    with pytest.raises(SettingsError, match=r"shadow_file is not valid.*names no file"):
+        Settings()

@@ -233,3 +233,14 @@ def test_counts_are_sorted_by_task_and_the_most_calls() -> None:
         ("spill over while this process is busy", 3, True),
         ("otherwise", 2, False),
     ]
+
+
+def test_of_too_many_obeyed_policies_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weighbridge.shadow.counter.MOST_REVISIONS", 2)
+    _, spec = registered(weight=1.0)
+    shadow = ShadowCounter(load_policy("all-queued"))
+    for revision in ("v1", "v2", "v1", "v3"):
+        shadow.beside(load_policy("by-weight"), revision)
+        shadow.compare(spec, 1.0, Decision(Lane.QUEUE, "r", "obeyed", revision), lambda _: Facts())
+    assert [(count.revision, count.calls) for count in shadow.counts] == [("v1", 2), ("v3", 1)]
+    assert shadow.names.keys() == {"v1", "v3", shadow.revision}

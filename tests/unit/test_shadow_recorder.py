@@ -46,8 +46,8 @@ class MemoryStore:
         if int(self.fields.get(delta.writer, "0")) < delta.number:
             self.deltas.append(delta)
             self.fields[delta.writer] = f"{delta.number}"
-            for each in delta.additions:
-                self.fields[each.field] = f"{int(self.fields.get(each.field, '0')) + each.calls}"
+            for field, calls in delta.added.items():
+                self.fields[field] = f"{int(self.fields.get(field, '0')) + calls}"
             times = {name: f"{value}" for name, value in [*delta.lowest.items(), *delta.highest.items()]}
             self.fields = {**self.fields, **times, **delta.named}
         self.after()

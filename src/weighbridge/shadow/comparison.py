@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 from weighbridge.shadow.fields import parts_of, row_of
 from weighbridge.shadow.shadow import ShadowCount, Tally
+
+#: The last second that a date can have.
+_LATEST_S: Final = 253_402_300_799
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +56,13 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All ``comparisons`` in a store, the latest first, and how many ``unreadable`` fields there were beside them."""
+    """All ``comparisons`` in a store, the latest first, and what could not be among them.
+
+    ``beyond``: calls that came when a day held too many rows. ``unreadable``: so many fields were of another kind.
+    """
 
     comparisons: tuple[Comparison, ...]
+    beyond: int
     unreadable: int
 
 
@@ -71,6 +79,7 @@ class _Sum:
     def __init__(self) -> None:
         self.pairs: dict[tuple[str, str], _Pair] = {}
         self.names: dict[str, str] = {}
+        self.beyond = 0
         self.unreadable = 0
 
     def add(self, day: Mapping[str, str]) -> None:
@@ -80,21 +89,28 @@ class _Sum:
             except (ValueError, TypeError):  # of a later version, or of somebody else
                 self.unreadable += 1
 
-    def _add(self, kind: str, *parts: str, value: str) -> None:
+    def _add(self, kind: object, *parts: object, value: str) -> None:
         match kind, parts:
             case "calls", _:
                 row, shadow = row_of(list(parts))
-                self._pair(row[1], shadow).tally.calls[row] += int(value)
-            case "failed", (task, revision, shadow):
-                self._pair(revision, shadow).tally.failed[task, revision] += int(value)
-            case "uncounted", (revision, shadow):
-                self._pair(revision, shadow).tally.uncounted[revision] += int(value)
-            case "since", (revision, shadow):
-                self._pair(revision, shadow).since_s.append(int(value))
-            case "until", (revision, shadow):
-                self._pair(revision, shadow).until_s.append(int(value))
-            case "policy", (revision,):
+                calls = _number(value)
+                self._pair(row[1], shadow).tally.calls[row] += calls
+            case "failed", (str(task), str(revision), str(shadow)):
+                calls = _number(value)
+                self._pair(revision, shadow).tally.failed[task, revision] += calls
+            case "uncounted", (str(revision), str(shadow)):
+                calls = _number(value)
+                self._pair(revision, shadow).tally.uncounted[revision] += calls
+            case "since", (str(revision), str(shadow)):
+                at_s = _number(value, most=_LATEST_S)
+                self._pair(revision, shadow).since_s.append(at_s)
+            case "until", (str(revision), str(shadow)):
+                at_s = _number(value, most=_LATEST_S)
+                self._pair(revision, shadow).until_s.append(at_s)
+            case "policy", (str(revision),):
                 self.names[revision] = value
+            case "beyond", ():
+                self.beyond += _number(value)
             case "writer", _:
                 pass
             case _:
@@ -104,6 +120,14 @@ class _Sum:
         return self.pairs.setdefault((revision, shadow), _Pair())
 
 
+def _number(value: str, *, most: int | None = None) -> int:
+    """:raises ValueError: if it is below 0, or above ``most``."""
+    number = int(value)
+    if number < 0 or (most is not None and number > most):
+        raise ValueError(value)
+    return number
+
+
 def evidence_of(days: Iterable[Mapping[str, str]]) -> Evidence:
     """What the fields of some days say. What cannot be read is counted and left out."""
     found = _Sum()
@@ -111,7 +135,7 @@ def evidence_of(days: Iterable[Mapping[str, str]]) -> Evidence:
         found.add(day)
     comparisons = [_comparison(*revisions, pair, found.names) for revisions, pair in found.pairs.items()]
     latest_first = sorted(comparisons, key=lambda each: (each.until, each.since), reverse=True)
-    return Evidence(comparisons=tuple(latest_first), unreadable=found.unreadable)
+    return Evidence(comparisons=tuple(latest_first), beyond=found.beyond, unreadable=found.unreadable)
 
 
 def _comparison(revision: str, shadow: str, pair: _Pair, names: Mapping[str, str]) -> Comparison:

@@ -12,6 +12,8 @@ from weighbridge.policy import Policy, RulePolicy, source_of
 from weighbridge.shadow.shadow import Row, Shadow, Tally
 from weighbridge.task import TaskSpec
 
+#: Revisions of obeyed policies that are counted. A service whose policy is tuned all day makes thousands.
+MOST_REVISIONS: Final = 100
 _READINGS: Final = ("in_process.", "loop.", "broker.")
 
 
@@ -19,15 +21,16 @@ class ShadowCounter(Shadow):
     """Compares one shadow policy with the one that decides. On any thread."""
 
     def __init__(self, policy: Policy) -> None:
-        super().__init__(policy)
         self._appointed: Final = Appointed(policy)
+        super().__init__(policy, self._appointed.revision)
         #: Whether readings were looked at, by the rule that decided. Of a policy in code it is not known which.
         self._by_load: Final = dict(_by_load(policy)) if isinstance(policy, RulePolicy) else {}
         self._may_read: Final = (
             self._appointed.reads_in_process or self._appointed.reads_loop or self._appointed.reads_broker
         )
         self._rows_of: Counter[str] = Counter()
-        self._names: dict[str, str] = {self.revision: source_of(policy)}
+        #: The policies that were obeyed, by revision, the latest last; each with where it comes from.
+        self._obeyed: dict[str, str] = {}
 
     @property
     def tally(self) -> Tally:
@@ -39,12 +42,26 @@ class ShadowCounter(Shadow):
     def names(self) -> dict[str, str]:
         """By revision, where the policies come from: the shadow's, and those that it was compared with."""
         with self._lock:
-            return self._names.copy()
+            return {**self._obeyed, self.revision: source_of(self.policy)}
 
     def beside(self, policy: Policy, revision: str) -> None:
-        """Note where the policy comes from that decides from now on."""
+        """Note where the policy comes from that decides from now on; the oldest of too many is forgotten."""
         with self._lock:
-            self._names[revision] = source_of(policy)
+            self._obeyed.pop(revision, None)
+            self._obeyed[revision] = source_of(policy)
+            if len(self._obeyed) > MOST_REVISIONS:
+                self._forget(next(iter(self._obeyed)))
+
+    def _forget(self, revision: str) -> None:
+        """With the lock held. By then a recorder has written what there was."""
+        del self._obeyed[revision]
+        self._rows_of.pop(revision, None)
+        tally = self._tally
+        self._tally = Tally(
+            Counter({row: calls for row, calls in tally.calls.items() if row[1] != revision}),
+            Counter({key: calls for key, calls in tally.failed.items() if key[1] != revision}),
+            Counter({key: calls for key, calls in tally.uncounted.items() if key != revision}),
+        )
 
     def compare(self, spec: TaskSpec, weight: float, decision: Decision, facts: Callable[[Appointed], Facts]) -> None:
         """Ask the policy about a call that was decided, and count both answers. Nothing that happens here gets out.

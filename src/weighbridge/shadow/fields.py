@@ -6,6 +6,7 @@ field                                         holds
 ``["calls", <ShadowCount>…, shadow]``         calls of one row; ``shadow`` is the shadow's revision
 ``["failed", task, revision, shadow]``        calls about which the shadow failed
 ``["uncounted", revision, shadow]``           calls that were compared and have no row
+``["beyond"]``                                calls of any kind for which the day had no field left
 ``["policy", revision]``                      where the policy with this revision comes from
 ``["since", revision, shadow]``               from when on the two were compared on this day, in seconds since 1970
 ``["until", revision, shadow]``               until when they were
@@ -22,7 +23,7 @@ from typing import Any
 
 from weighbridge.decision import Lane
 from weighbridge.shadow.shadow import Row, Tally
-from weighbridge.shadow.store import Addition, Delta
+from weighbridge.shadow.store import Delta
 
 
 def delta_of(
@@ -43,10 +44,7 @@ def delta_of(
         writer=_field("writer", writer),
         number=number,
         day=until.astimezone(UTC).date(),
-        additions=tuple(
-            Addition(field=_field(kind, *parts, shadow), calls=calls, beyond=_field("uncounted", revision, shadow))
-            for kind, parts, revision, calls in added
-        ),
+        added={_field(kind, *parts, shadow): calls for kind, parts, _, calls in added},
         lowest={_field("since", revision, shadow): round(since.timestamp()) for revision in revisions},
         highest={_field("until", revision, shadow): round(until.timestamp()) for revision in revisions},
         named={_field("policy", known): names[known] for known in (*revisions, shadow) if known in names},
@@ -62,8 +60,11 @@ def parts_of(field: str) -> list[Any]:
 
     :raises ValueError: if it is none.
     """
-    parts = json.loads(field)
-    if not isinstance(parts, list) or not all(isinstance(part, str | bool) for part in parts):
+    try:
+        parts = json.loads(field)
+    except RecursionError:
+        parts = None
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, str | bool) for part in parts):
         raise ValueError(field)
     return parts
 
@@ -73,5 +74,8 @@ def row_of(parts: list[Any]) -> tuple[Row, str]:
 
     :raises ValueError: if it is of another shape, as a later version may write it.
     """
-    task, revision, rule, lane, shadow_rule, shadow_lane, by_load, shadow = parts
-    return (task, revision, rule, Lane(lane), shadow_rule, Lane(shadow_lane), bool(by_load)), shadow
+    *texts, by_load, shadow = parts
+    task, revision, rule, lane, shadow_rule, shadow_lane = texts
+    if not isinstance(by_load, bool) or not all(isinstance(text, str) for text in (*texts, shadow)):
+        raise ValueError(parts)
+    return (task, revision, rule, Lane(lane), shadow_rule, Lane(shadow_lane), by_load), shadow

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from weighbridge.errors import SettingsError
-from weighbridge.shadow.store import KEPT_DAYS, MOST_FIELDS, Addition, Delta
+from weighbridge.shadow.store import BEYOND, KEPT_DAYS, MOST_FIELDS, Delta
 
 SETTING: Final = "shadow_file"
 #: What SQLite keeps in the head of a file to tell whose it is (https://www.sqlite.org/pragma.html#pragma_application_id).
@@ -67,9 +67,13 @@ class FileStore:
         with self._opened() as connection:
             if self._number(connection, day, delta.writer) >= delta.number:
                 return
-            self._add(connection, day, delta.additions)
-            for statement, fields in ((_LOWEST, delta.lowest), (_HIGHEST, delta.highest), (_NAMED, delta.named)):
-                connection.executemany(statement, [(day, *each) for each in fields.items()])
+            for statement, fields in (
+                (_LOWEST, delta.lowest),
+                (_HIGHEST, delta.highest),
+                (_NAMED, delta.named),
+                (_ADD, delta.added),
+            ):
+                self._put(connection, day, statement, fields)
             connection.execute(_NAMED, (day, delta.writer, delta.number))
             oldest = delta.day - timedelta(days=KEPT_DAYS - 1)
             connection.execute("DELETE FROM kept WHERE day < ?", (oldest.isoformat(),))
@@ -79,7 +83,15 @@ class FileStore:
 
         :raises SettingsError: if there is no such file, or it cannot be read.
         """
-        with self._opened(read_only=True) as connection:
+        try:  # what a process that was killed has left half written can only be undone by one who may write
+            return self._read(day, mode="rw")
+        except SettingsError as error:
+            if not isinstance(error.__cause__, sqlite3.OperationalError):
+                raise
+        return self._read(day, mode="ro")
+
+    def _read(self, day: date, *, mode: str) -> Mapping[str, str]:
+        with self._opened(mode=mode) as connection:
             rows = connection.execute("SELECT field, value FROM kept WHERE day = ?", (day.isoformat(),)).fetchall()
         return {field: str(value) for field, value in rows}
 
@@ -87,40 +99,46 @@ class FileStore:
         found = connection.execute("SELECT value FROM kept WHERE day = ? AND field = ?", (day, writer)).fetchone()
         return 0 if found is None else int(found[0])
 
-    def _add(self, connection: sqlite3.Connection, day: str, additions: tuple[Addition, ...]) -> None:
-        (fields,) = connection.execute("SELECT count(*) FROM kept WHERE day = ?", (day,)).fetchone()
+    def _put(
+        self, connection: sqlite3.Connection, day: str, statement: str, fields: Mapping[str, int] | Mapping[str, str]
+    ) -> None:
+        (there,) = connection.execute("SELECT count(*) FROM kept WHERE day = ?", (day,)).fetchone()
         known = "SELECT 1 FROM kept WHERE day = ? AND field = ?"
-        for each in additions:
-            is_new = connection.execute(known, (day, each.field)).fetchone() is None
-            field = each.beyond if is_new and fields >= MOST_FIELDS else each.field
-            fields += is_new
-            connection.execute(_ADD, (day, field, each.calls))
+        for field, value in fields.items():
+            is_new = connection.execute(known, (day, field)).fetchone() is None
+            there += is_new
+            if not is_new or there <= MOST_FIELDS:
+                connection.execute(statement, (day, field, value))
+            elif statement is _ADD:
+                connection.execute(statement, (day, BEYOND, value))
 
     @contextmanager
-    def _opened(self, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
-        """A connection in one transaction; one that writes holds the file from its beginning, for it reads first."""
-        target = f"{self._path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    def _opened(self, *, mode: str = "rwc") -> Iterator[sqlite3.Connection]:
+        """A connection in one transaction; one that makes the file holds it from its beginning, for it reads first."""
         try:
+            target = f"{self._path.as_uri()}?mode={mode}"
             with closing(sqlite3.connect(target, uri=True, timeout=BUSY_S, isolation_level=None)) as connection:
-                connection.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
-                self._claim(connection, read_only=read_only)
+                connection.execute("BEGIN IMMEDIATE" if mode == "rwc" else "BEGIN")
+                self._claim(connection, makes=mode == "rwc")
                 yield connection
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise self._refusal(error, read_only=read_only) from error
+            raise self._refusal(error, makes=mode == "rwc") from error
 
-    def _claim(self, connection: sqlite3.Connection, *, read_only: bool) -> None:
+    def _claim(self, connection: sqlite3.Connection, *, makes: bool) -> None:
         """Make a new file ours; refuse another program's."""
         (owner,) = connection.execute("PRAGMA application_id").fetchone()
         if owner == APPLICATION_ID:
             return
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if owner or tables or read_only:
+        if owner or tables:
             raise self._unusable("it is another program's file", "name a file of its own")
+        if not makes:
+            raise self._unusable("it is empty", "wait until the service has written")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(_TABLE)
 
-    def _refusal(self, error: sqlite3.Error, *, read_only: bool) -> SettingsError:
+    def _refusal(self, error: sqlite3.Error, *, makes: bool) -> SettingsError:
         if _is_busy(error):
             return self._unusable(f"another process holds it ({error})", "let that one end, and try again")
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
@@ -128,7 +146,7 @@ class FileStore:
         is_there = True
         with suppress(OSError):  # a folder that may not be searched
             is_there = os.path.lexists(self._path)
-        if read_only and not is_there:
+        if not makes and not is_there:
             return self._unusable(
                 "there is no such file", "start the service with the same setting first, or run this where its file is"
             )

@@ -65,6 +65,8 @@ class Recorder:
         """Write into this store from now on, until :meth:`stop`."""
         # Not made with the recorder: processes that are forked after the import would share it.
         writer = Writer()
+        if not self._waiting():
+            self._taken_at = self._now()
         thread = threading.Thread(target=self._run, args=(store, writer), name="weighbridge shadow", daemon=True)
         self._running = thread, writer
         thread.start()
@@ -131,7 +133,7 @@ class Recorder:
 
     def _waiting(self) -> int:
         delta = self._delta
-        unconfirmed = 0 if delta is None else sum(each.calls for each in delta.additions)
+        unconfirmed = 0 if delta is None else sum(delta.added.values())
         return (self._shadow.tally - self._taken).total + unconfirmed
 
     def _tell(self, problem: str, error: Exception | None) -> None:

@@ -15,37 +15,37 @@ from weighbridge.lanes.queue.keys import shadow_key
 from weighbridge.lanes.queue.permissions import OPERATOR
 from weighbridge.lanes.queue.primary import address_of
 from weighbridge.lanes.queue.streams import StreamsBroker
-from weighbridge.shadow.store import KEPT_DAYS, MOST_FIELDS, Delta
+from weighbridge.shadow.store import BEYOND, KEPT_DAYS, MOST_FIELDS, Delta
 
 _DAY_S: Final = 86_400
 
 #: KEYS: the day's hash. ARGV: seconds that it is kept, the writer's field, the delta's number, the most fields to which
-#: others are added, and how many fields are added to, are the lowest, and the highest; then of the first three each
-#: field and value (of the additions the field beyond, too), and of what is named.
-#: The writer's number comes last and the counts just before: a user who lacks a command is refused before they are.
+#: others are added, the field beyond, and how many fields hold the lowest, the highest, and a name; then field and
+#: value of these and of those that are added to. The writer's number comes last and what is added just before, and
+#: EXPIRE first too: a user who lacks a command is refused before anything stands there that cannot be written once more.
 _ADD: Final = """
-local key, writer, number = KEYS[1], ARGV[2], tonumber(ARGV[3])
+local key, writer, number, most = KEYS[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if tonumber(redis.call('HGET', key, writer) or '0') >= number then return 0 end
-local additions, lowest, highest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local at = 8 + 3 * additions
-for n = 1, (#ARGV - at + 1) / 2 do
-  local field, value = ARGV[at + 2 * n - 2], ARGV[at + 2 * n - 1]
-  local known = n <= lowest + highest and tonumber(redis.call('HGET', key, field))
-  if not known or (n <= lowest and tonumber(value) < known) or (n > lowest and tonumber(value) > known) then
-    redis.call('HSET', key, field, value)
-  end
-end
 redis.call('EXPIRE', key, ARGV[1])
+local lowest = tonumber(ARGV[6])
+local highest = lowest + tonumber(ARGV[7])
+local named = highest + tonumber(ARGV[8])
 local fields = redis.call('HLEN', key)
-for n = 0, additions - 1 do
-  local field, calls, beyond = ARGV[8 + 3 * n], ARGV[9 + 3 * n], ARGV[10 + 3 * n]
-  if redis.call('HEXISTS', key, field) == 0 then
-    if fields >= tonumber(ARGV[4]) then field = beyond end
-    fields = fields + 1
+for n = 1, (#ARGV - 8) / 2 do
+  local field, value = ARGV[7 + 2 * n], ARGV[8 + 2 * n]
+  local held = redis.call('HGET', key, field)
+  local room = held or fields < most
+  if room and not held then fields = fields + 1 end
+  if n > named then
+    redis.call('HINCRBY', key, room and field or ARGV[5], value)
+  elseif room then
+    local known = held and tonumber(held)
+    local newer = n > highest or not known or (n <= lowest and tonumber(value) < known)
+    if newer or (n > lowest and tonumber(value) > known) then redis.call('HSET', key, field, value) end
   end
-  redis.call('HINCRBY', key, field, calls)
 end
 redis.call('HSET', key, writer, number)
+redis.call('EXPIRE', key, ARGV[1])
 return 1
 """
 
@@ -77,11 +77,9 @@ class ServerStore:
 
         :raises BrokerError: if the server does not answer, or does not let this user write.
         """
-        arguments: list[str | int] = [KEPT_DAYS * _DAY_S, delta.writer, delta.number, MOST_FIELDS]
-        arguments += len(delta.additions), len(delta.lowest), len(delta.highest)
-        for each in delta.additions:
-            arguments += each.field, each.calls, each.beyond
-        for fields in (delta.lowest, delta.highest, delta.named):
+        arguments: list[str | int] = [KEPT_DAYS * _DAY_S, delta.writer, delta.number, MOST_FIELDS, BEYOND]
+        arguments += len(delta.lowest), len(delta.highest), len(delta.named)
+        for fields in (delta.lowest, delta.highest, delta.named, delta.added):
             for field, value in fields.items():
                 arguments += field, value
         try:

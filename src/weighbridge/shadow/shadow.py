@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from weighbridge.decision import Lane
-from weighbridge.policy import Policy, revision_of
+from weighbridge.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,18 @@ class Tally:
 class Shadow:
     """One shadow policy and what it has said, in this process since it was appointed. On any thread."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, revision: str) -> None:
         self.policy: Final = policy
-        self.revision: Final = revision_of(policy)
+        self.revision: Final = revision
         self._lock = threading.Lock()
         self._tally = Tally()
 
     @property
     def counts(self) -> tuple[ShadowCount, ...]:
-        """What it said of the calls so far, by task, most calls first; 4,096 rows at most for each obeyed revision."""
+        """What it said of the calls so far, by task, most calls first.
+
+        Of the last 100 revisions that were obeyed, 4,096 rows at most for each.
+        """
         with self._lock:
             rows = [ShadowCount(*row, calls) for row, calls in self._tally.calls.items()]
         return tuple(sorted(rows, key=lambda row: (row.task, -row.calls, row.rule, row.shadow_rule)))

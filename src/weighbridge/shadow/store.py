@@ -12,15 +12,8 @@ KEPT_DAYS: Final = 32
 #: Fields of one day to which others may be added. Each process has a bound on its rows; this is one for all of them,
 #: whatever they make up, so that neither the broker's memory nor a report is filled by a shadow.
 MOST_FIELDS: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addition:
-    """Calls to be added to a field, or to the field ``beyond`` if that would be one too many for the day."""
-
-    field: str
-    calls: int
-    beyond: str
+#: The field that is added to where a new one would be one too many.
+BEYOND: Final = '["beyond"]'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +27,8 @@ class Delta:
     writer: str
     number: int
     day: date
-    additions: tuple[Addition, ...]
+    #: Calls to be added to what a field holds.
+    added: Mapping[str, int]
     #: What a field holds at most from now on, in whole seconds since 1970.
     lowest: Mapping[str, int]
     #: What a field holds at least from now on.

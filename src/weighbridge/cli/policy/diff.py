@@ -20,7 +20,17 @@ from weighbridge.cli.tasks import LANE_STYLES
 from weighbridge.decision import Lane
 from weighbridge.policy import OTHERWISE
 from weighbridge.settings import Settings
-from weighbridge.shadow import KEPT_DAYS, Comparison, ShadowCount, ShadowStore, evidence_of, store_for, store_in_file
+from weighbridge.shadow import (
+    KEPT_DAYS,
+    MOST_FIELDS,
+    Comparison,
+    Evidence,
+    ShadowCount,
+    ShadowStore,
+    evidence_of,
+    store_for,
+    store_in_file,
+)
 
 #: Seconds for one exchange with the broker.
 TIMEOUT_S: Final = 30.0
@@ -59,7 +69,12 @@ def diff(*, days: int, revisions: tuple[str, ...], everything: bool, form: Liter
         place = str(store)
     found = _only(evidence.comparisons, revisions, days)
     if form == "json":
-        told = {"days": days, "unreadable": evidence.unreadable, "comparisons": [_as_json(each) for each in found]}
+        told = {
+            "days": days,
+            "beyond": evidence.beyond,
+            "unreadable": evidence.unreadable,
+            "comparisons": [_as_json(each) for each in found],
+        }
         click.echo(json.dumps(told, indent=2))
         return
     console = Console(highlight=False)
@@ -69,9 +84,7 @@ def diff(*, days: int, revisions: tuple[str, ...], everything: bool, form: Liter
     else:
         _say(console, f"Nothing was compared in the last {_counted(days, 'day')}. Looked at: {printable(place)}.")
         _say(console, "A service with a shadow policy writes what it has counted there every 5 seconds.")
-    if evidence.unreadable:
-        fields = _counted(evidence.unreadable, "field")
-        _say(console, f"{fields} could not be read: a later version has written there, or another program.")
+    _print_rest(console, evidence)
 
 
 @contextmanager
@@ -246,6 +259,15 @@ def _print_others(console: Console, others: Sequence[Comparison]) -> None:
         )
         diverging = f"{each.diverging:,} of {_counted(each.calls, 'call')} diverge"
         _say(console, f"  {printable(revisions)}, to {_shown(each.until)}: {diverging}")
+
+
+def _print_rest(console: Console, evidence: Evidence) -> None:
+    if evidence.beyond:
+        more = _counted(evidence.beyond, "more call")
+        _say(console, f"{more} came when a day held {MOST_FIELDS:,} rows: a policy in code makes up names of rules.")
+    if evidence.unreadable:
+        fields = _counted(evidence.unreadable, "field")
+        _say(console, f"{fields} could not be read: a later version has written there, or another program.")
 
 
 def _shown(at: datetime) -> str:

@@ -63,7 +63,7 @@ _PRODUCER: Final[tuple[Grant, ...]] = (
     _READINESS,
 )
 #: What a web process counts of a shadow policy. Of what is there it reads the number of its own last write.
-_SHADOW: Final = Grant(commands=("evalsha", "hget", "hset", "hexists", "hlen", "hincrby", "expire"), keys=("~shadow",))
+_SHADOW: Final = Grant(commands=("evalsha", "hget", "hset", "hlen", "hincrby", "expire"), keys=("~shadow",))
 _WORKER: Final[tuple[Grant, ...]] = (
     *_PRODUCER[1:],
     Grant(commands=("evalsha",), keys=("~stream", "~delayed", "~wake", "~mark", "~crashes", "~dead", "~letter")),
