@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
 
 from weighbridge.errors import BrokerError, BrokerNotConfiguredError, DispatcherError
+from weighbridge.events import emit
 from weighbridge.handover import NoHandOver, QueueHandOver
 from weighbridge.lanes.in_process import HandOver, InProcessLane, OnError
 from weighbridge.outlook import crossing_tasks
 from weighbridge.settings import Settings
 from weighbridge.shadow import Recorder, ShadowStore, store_for, store_in_file
 from weighbridge.task import Registry
+
+logger: Final = logging.getLogger("weighbridge.shadow")
+
+IN_MEMORY: Final = "shadow.in_memory"
 
 if TYPE_CHECKING:
     import dramatiq
@@ -97,7 +103,10 @@ async def open_recorder(
     :raises SettingsError: if the file cannot be used.
     """
     store = None if recorder is None else await anyio.to_thread.run_sync(_store, settings, queue)
-    if recorder is None or store is None:
+    if recorder is None:
+        return
+    if store is None:
+        emit(logger, IN_MEMORY, level=logging.WARNING, remedy="set shadow_file, or a Redis or Valkey as broker_url")
         return
     recorder.start(store)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from weighbridge.appointed import PolicyFailures
 from weighbridge.chooser import Chooser
-from weighbridge.errors import SettingsError
+from weighbridge.errors import PolicyError, SettingsError
 from weighbridge.events import emit
 from weighbridge.outlook import check_tasks
 from weighbridge.policy import Policy, file_of, load_policy, reads_of, revision_of, source_of
@@ -52,7 +52,7 @@ class PolicyHolder:
         self._has_broker = has_broker
         self.policy: Policy = load_policy(reference)
         #: It needs no broker, for nothing is queued because of it.
-        self.shadow: Final = None if shadow is None else ShadowCounter(load_policy(shadow))
+        self.shadow: Final = None if shadow is None else ShadowCounter(_loaded_shadow(shadow))
         #: Writes what is counted of the shadow, while the dispatcher is open.
         self.recorder: Final = None if self.shadow is None else Recorder(self.shadow)
         self.failures: Final = PolicyFailures()
@@ -161,6 +161,20 @@ class PolicyHolder:
             replaced=source_of(before),
             replaced_revision=before_revision,
         )
+
+
+def _loaded_shadow(reference: str | os.PathLike[str] | Policy) -> Policy:
+    """As :func:`load_policy`. What is wrong is said of the shadow: who reads it looks at the policy first."""
+    try:
+        return load_policy(reference)
+    except PolicyError as error:
+        raise type(error)(
+            source=f"{error.source} (the shadow policy)",
+            problem=error.problem,
+            remedy=error.remedy,
+            where=error.where,
+            excerpt=error.excerpt,
+        ) from error
 
 
 def _watchable(reference: object, interval_s: float) -> Path:

@@ -19,7 +19,7 @@ import redis
 from tests.servers.users import url_as
 
 from weighbridge import Dispatcher, task
-from weighbridge.errors import SettingsError
+from weighbridge.errors import PolicyNotFoundError, SettingsError
 from weighbridge.lanes.queue.permissions import Role
 from weighbridge.shadow.recorder import NOT_KEPT
 
@@ -195,6 +195,24 @@ async def test_the_end_waits_for_no_thread_of_the_app(tmp_path: Path) -> None:
                     group.start_soon(anyio.to_thread.run_sync, partial(taken.wait, 60))
                 await anyio.wait_all_tasks_blocked()
         taken.set()
+
+
+async def test_a_shadow_whose_counts_end_with_the_process_is_warned_of(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    await serve(Dispatcher(policy="all-in-process", shadow_policy="by-weight"), renders=1)
+    warned = [record.getMessage() for record in caplog.records if record.name == "weighbridge.shadow"]
+    assert warned == ["shadow.in_memory remedy=set shadow_file, or a Redis or Valkey as broker_url"]
+    caplog.clear()
+    await serve(Dispatcher(policy="all-in-process", shadow_policy="by-weight", shadow_file=tmp_path / "s"), renders=1)
+    assert [record for record in caplog.records if record.name == "weighbridge.shadow"] == []
+
+
+def test_what_is_wrong_with_the_shadow_policy_is_said_of_it() -> None:
+    with pytest.raises(
+        PolicyNotFoundError, match=r"policy 'by-wieght' \(the shadow policy\): .*did you mean by-weight"
+    ):
+        Dispatcher(shadow_policy="by-wieght")
 
 
 @pytest.mark.parametrize("url", [None, "amqp://guest:guest@127.0.0.1:5672"])

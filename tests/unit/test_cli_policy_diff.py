@@ -73,15 +73,15 @@ def test_it_shows_by_task_and_rule_what_would_take_the_other_lane(store: FileSto
     assert lines[3:] == [
         "The shadow would have sent 30 of them (1.5%) down the other lane.",
         "",
-        "task        calls  of  policy                   shadow",
-        "app.render     30  40  in_process, [otherwise]  queue, heavy work is queued",
+        "task        calls  of all  policy                   shadow",
+        "app.render     30      40  in_process, [otherwise]  queue, heavy work is queued",
     ]
 
 
 def test_calls_on_which_both_agree_are_shown_when_asked_for(store: FileStore) -> None:
     add(store, calls(rows={RENDER: 3, NOTIFY: 2}))
     assert "app.notify" not in diff().stdout
-    assert "app.notify      2   2  in_process, [otherwise]  in_process, [otherwise]" in diff("--all").stdout
+    assert "app.notify      2       2  in_process, [otherwise]  in_process, [otherwise]" in diff("--all").stdout
 
 
 def test_where_both_always_agree_that_is_said(store: FileStore) -> None:
@@ -95,8 +95,8 @@ def test_where_the_shadow_looked_at_load_that_is_said_to_be_the_other_policys(st
     shown = diff().stdout
     assert "queue, many wait, by load" in shown
     assert "queue, heavy work is queued\n" in shown.replace(" \n", "\n").replace("  ", "")
-    assert "by load: the shadow looked at load there (a policy in code: it may have)" in shown
-    assert "and the load was the other policy's" in shown
+    assert "by load: a hint only. The shadow looked at how busy the service was" in shown
+    assert "that followed from the policy that is obeyed" in shown
 
 
 def test_rows_that_are_not_shown_need_no_word_about_load(store: FileStore) -> None:

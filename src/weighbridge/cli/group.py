@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "worker": "Run the queued calls of the tasks in these modules.",
     "dead": "List, show, requeue or delete dead letters.",
     "doctor": "Check broker, workers and tasks for what breaks a promise.",
-    "policy": "List, show or check policies; explain why a call takes its lane; compare two of them.",
+    "policy": "List, show or check policies; explain why a call takes its lane; compare with a shadow.",
     "tasks": "List the tasks: weight, constraint, and their lane by the policy.",
 }
 

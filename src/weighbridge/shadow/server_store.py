@@ -22,7 +22,7 @@ _DAY_S: Final = 86_400
 #: KEYS: the day's hash. ARGV: seconds that it is kept, the writer's field, the delta's number, the most fields to which
 #: others are added, the field beyond, and how many fields hold the lowest, the highest, and a name; then field and
 #: value of these and of those that are added to. The writer's number comes last and what is added just before, and
-#: EXPIRE first too: a user who lacks a command is refused before anything stands there that cannot be written once more.
+#: EXPIRE first too: a user who lacks a command is refused before anything stands there that cannot be written again.
 _ADD: Final = """
 local key, writer, number, most = KEYS[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if tonumber(redis.call('HGET', key, writer) or '0') >= number then return 0 end

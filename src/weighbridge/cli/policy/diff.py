@@ -215,7 +215,7 @@ def _table(rows: Sequence[ShadowCount], calls_by_task: Mapping[str, int]) -> Tab
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("task", overflow="fold", ratio=2)
     table.add_column("calls", justify="right", no_wrap=True)
-    table.add_column("of", justify="right", no_wrap=True)
+    table.add_column("of all", justify="right", no_wrap=True)
     table.add_column("policy", overflow="fold", ratio=3)
     table.add_column("shadow", overflow="fold", ratio=3)
     for row in rows:
@@ -235,9 +235,8 @@ def _notes(found: Comparison, rows: Sequence[ShadowCount]) -> list[str]:
     notes = []
     if any(row.by_load for row in rows):
         notes.append(
-            f"{BY_LOAD}: the shadow looked at load there (a policy in code: it may have), and the load was the other "
-            "policy's: what waited and ran followed from decisions that the shadow might not have made. Read it as "
-            "what the shadow would have begun to do, not as how often it would have done it."
+            f"{BY_LOAD}: a hint only. The shadow looked at how busy the service was (a policy in code: it may have), "
+            "and that followed from the policy that is obeyed. Under the shadow it would have been busy in another way."
         )
     for task, calls in sorted(found.failures.items()):
         notes.append(f"The shadow failed about {_counted(calls, 'call')} of {printable(task)}, which are not compared.")
