@@ -295,6 +295,26 @@ def test_a_function_that_makes_the_app_is_called_as_under_uvicorn(shop: Path, va
         assert len(headers(f"{running.wait_until_up()}/render/out.txt")) == 1
 
 
+WSGI = """
+
+def wsgi_app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [b'{"by": "wsgi"}']
+"""
+
+
+def test_an_app_of_another_interface_is_served_as_under_uvicorn(shop: Path) -> None:
+    with (shop / "shop.py").open("a", encoding="utf-8") as file:
+        file.write(WSGI)
+    with dev("shop:wsgi_app", "--port", "0", UVICORN_INTERFACE="wsgi") as running:
+        assert post(running.wait_until_up()) == {"by": "wsgi"}
+
+
+def test_an_interface_that_uvicorn_does_not_know_is_refused_by_it() -> None:
+    with dev("shop:app", "--port", "0", UVICORN_INTERFACE="fcgi") as running:
+        running.wait_for("Invalid value for '--interface': 'fcgi'")
+
+
 @pytest.mark.parametrize("line", ["None.attribute", "undefined_name", "1 + 'one'", "import not_installed"])
 def test_what_breaks_the_app_later_is_shown_with_the_line_of_the_app(shop: Path, line: str) -> None:
     with dev("shop:app", "--port", "0") as running:
