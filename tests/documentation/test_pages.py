@@ -32,6 +32,7 @@ from weighbridge.cli.group import command as weighbridge_command
 from weighbridge.lanes.queue import connect
 from weighbridge.lanes.queue.dead_letters import DeadReason
 from weighbridge.policy import shipped_names
+from weighbridge.policy.rule import RESERVED
 from weighbridge.testing import running_as
 
 OpenOne = Callable[[str], OpenPage]
@@ -447,6 +448,9 @@ def test_the_page_on_the_decision_header_tells_all_that_it_can_say() -> None:
     assert sorted(rows[6:]) == sorted(standings)
     assert f"{MAX_BYTES:,} bytes at most" in text
     assert f"more than {MAX_TEXT} characters" in text
+    (rule,) = re.findall(r"^\| `rule` .*$", text, flags=re.MULTILINE)
+    # A worker answers no request.
+    assert sorted(re.findall(r"`([a-z_ ]+)`", rule)[1:]) == sorted(RESERVED - {"worker"})
 
 
 # -- the tutorial on policies, as a reader does it ----------------------------------------------------------
