@@ -442,6 +442,12 @@ def test_a_wrong_fact_is_refused(given: str, told_so: str) -> None:
     assert told_so in refused("explain", "policy_shop.audit", "--module", "policy_shop", "--fact", given)
 
 
+@pytest.mark.parametrize("again", ["weight=90", " weight = 1"])
+def test_a_fact_that_is_given_twice_is_refused(again: str) -> None:
+    words = ["explain", "policy_shop.audit", "--module", "policy_shop", "--fact", "weight=1", "--fact", again]
+    assert "--fact weight=… is given twice; drop one" in refused(*words)
+
+
 def test_where_the_policy_is_from_is_said_if_none_was_given(shop: Path) -> None:
     assert "No policy was given" not in run("check", "by-weight").stdout
     assert "No policy was given, so this is the one of the settings." in run("check").stdout

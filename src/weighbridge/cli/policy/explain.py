@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -71,7 +71,7 @@ def explain_task(
             "or set WEIGHBRIDGE_MODULES, or modules in [tool.weighbridge]"
         )
     spec = _found(task, subject.modules)
-    own = dict(map(_parsed, given))
+    own = _once(map(_parsed, given))
     facts = _facts(spec, own, weight, threads=subject.threads)
     told = _explained(spec, Appointed(subject.policy), facts, given=own)
     if form == "json":
@@ -164,6 +164,15 @@ def _facts(spec: TaskSpec, own: Mapping[str, object], weight: float | None, *, t
         return facts_from(_nested(table), source="", where="")
     except PolicyError as error:
         raise RefusedError(f"--fact {error.where.removeprefix(', ')}: {error.problem}; {error.remedy}") from error
+
+
+def _once(parsed: Iterable[tuple[str, object]]) -> dict[str, object]:
+    table: dict[str, object] = {}
+    for name, value in parsed:
+        if name in table:
+            raise RefusedError(f"--fact {name}=… is given twice; drop one")
+        table[name] = value
+    return table
 
 
 def _parsed(given: str) -> tuple[str, object]:
