@@ -12,7 +12,7 @@ from weighbridge.decision import Facts
 from weighbridge.policy.fact import FACTS
 from weighbridge.policy.parser import Parser
 from weighbridge.policy.scanner import one_line, scan
-from weighbridge.policy.statement import FACTS_NAME, Statement, Truth, code, reads, truths
+from weighbridge.policy.statement import FACTS_NAME, Statement, Truth, code, open_reads, reads, truths
 
 
 class Unknown(StrEnum):
@@ -68,6 +68,11 @@ class Expression:
     def possible(self, static: Mapping[str, object]) -> frozenset[bool]:
         """What ``evaluate`` can answer, given some facts by their dotted names; the others may be anything."""
         return frozenset(truth in _MATCHES[self.unknown] for truth in truths(self.statement, static))
+
+    def open_reads(self, static: Mapping[str, object]) -> frozenset[str]:
+        """The dotted names of the facts by which ``evaluate`` answers one or the other, given those in ``static``."""
+        # With an unknown that matches it answers whether the statement does not certainly fail.
+        return open_reads(self.statement, static, negated=self.unknown is Unknown.MATCH)
 
     @property
     def can_be_unknown(self) -> bool:

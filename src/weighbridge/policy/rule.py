@@ -185,7 +185,7 @@ class RulePolicy:
                 if False not in matches:
                     yield rule.decision, frozenset()
                     return
-                yield rule.decision, rule.when.reads - static.keys()
+                yield rule.decision, rule.when.open_reads(static)
         yield self.otherwise, frozenset()
 
     def decided(self, static: Mapping[str, object]) -> Decision | None:

@@ -151,6 +151,25 @@ def truths(statement: Statement, static: Mapping[str, object]) -> frozenset[Trut
             assert_never(never)
 
 
+def open_reads(statement: Statement, static: Mapping[str, object], *, negated: bool = False) -> frozenset[str]:
+    """The names of the facts by which a statement (``negated``: its ``not``) certainly holds or not.
+
+    ``static`` are the facts that are known. A part that is decided by them names nothing, nor does any if the whole is.
+    """
+    certain = Truth.FALSE if negated else Truth.TRUE
+    if len({truth is certain for truth in truths(statement, static)}) == 1:
+        return frozenset()
+    match statement:
+        case Comparison() | Membership():
+            return reads(statement) - static.keys()
+        case And() | Or():
+            return frozenset[str]().union(*(open_reads(part, static, negated=negated) for part in statement.parts))
+        case Not():
+            return open_reads(statement.part, static, negated=not negated)
+        case _ as never:
+            assert_never(never)
+
+
 def code(statement: Statement, *, negated: bool = False) -> ast.expr:
     """Code that is ``True`` if a statement (``negated``: its ``not``) certainly holds, and else ``False``.
 

@@ -71,7 +71,7 @@ def idle_rules(policy: Policy, outlooks: Iterable[TaskOutlook]) -> Iterator[str]
 
 
 def possible_decisions(policy: Policy, static: Mapping[str, object]) -> tuple[list[Decision], tuple[str, ...]]:
-    """The decisions that are possible when only some facts are known, and the other facts that choose among them.
+    """The decisions that are possible when only some facts are known, and the other facts that choose the lane.
 
     Of a policy that is code no decision is known; the facts are those that it says it reads.
     """
@@ -79,5 +79,9 @@ def possible_decisions(policy: Policy, static: Mapping[str, object]) -> tuple[li
         reads = reads_of(policy)  # may name a whole group of readings, and may be unknown
         return [], tuple(sorted(name for name in reads or () if name not in static))
     possible = list(policy.possible(static))
-    facts = frozenset[str]().union(*(depends_on for _, depends_on in possible))
+    lanes, facts = set[Lane](), set[str]()
+    for decision, depends_on in reversed(possible):
+        lanes.add(decision.lane)
+        if len(lanes) > 1:  # else it is the same lane, whichever of the rules from here on decides
+            facts |= depends_on
     return [decision for decision, _ in possible], tuple(name for name in FACTS if name in facts)
