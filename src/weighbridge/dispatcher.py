@@ -96,12 +96,14 @@ class Dispatcher:
         )
         self.worker_lifespan: Final = worker_lifespan
         self._on_error = on_error
+        #: Whether calls can be queued at all.
+        self.has_broker: Final = broker is not None or settings.broker_url is not None
         self._policies: Final = PolicyHolder(
             policy,
             shadow=shadow_policy,
             settings=settings,
             registry=registry,
-            has_broker=broker is not None or settings.broker_url is not None,
+            has_broker=self.has_broker,
         )
         #: The open state, which a facade uses; ``None`` while closed. It is changed by this class alone.
         self.dispatch: Dispatch | None = None

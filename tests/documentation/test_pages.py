@@ -492,8 +492,9 @@ def test_the_tutorial_on_policies_shows_what_a_reader_gets(tmp_path: Path) -> No
                     file.write(f"\n{block.code}")
             elif block.code.startswith("python "):
                 said = what_is_said_by(block.code.split()[1], folder=tmp_path)
-            elif block.code.startswith("weighbridge policy "):
-                said = what_is_said_by("-m", *shlex.split(block.code), folder=tmp_path)
+            elif words := re.fullmatch(r"(?:(\w+)=(\S+) )?(weighbridge policy .*)", block.code.strip()):
+                variables = {words[1]: words[2]} if words[1] else {}
+                said = what_is_said_by("-m", *shlex.split(words[3]), folder=tmp_path, **variables)
             elif block.code.startswith("weighbridge dev "):
                 address, _ = stack.enter_context(development(tmp_path))
             elif block.code.startswith("curl "):
@@ -508,12 +509,12 @@ def test_the_tutorial_on_policies_shows_what_a_reader_gets(tmp_path: Path) -> No
     assert compared == 18
 
 
-def what_is_said_by(*words: str, folder: Path) -> str:
+def what_is_said_by(*words: str, folder: Path, **variables: str) -> str:
     """What Python prints with these words, on a terminal of 80 columns, and its traceback; no blank ends a line."""
     ended = subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env={**os.environ, "COLUMNS": "80"},
+        env={**os.environ, "COLUMNS": "80", **variables},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

@@ -274,9 +274,39 @@ def test_a_missing_broker_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no broker" not in told("check", "--module", "policy_shop")
 
 
-def test_the_policy_is_that_of_the_dispatcher_in_the_modules(shop: Path) -> None:
-    text = "from policy_shop import *\nfrom weighbridge import Dispatcher\nd = Dispatcher(policy='all-queued')\n"
-    (shop / "policy_shop_app.py").write_text(text, encoding="utf-8")
+def app_of(shop: Path, name: str, dispatcher: str) -> str:
+    """A module that imports the tasks and holds a dispatcher."""
+    text = f"from policy_shop import *\nfrom weighbridge import Dispatcher\nd = Dispatcher({dispatcher})\n"
+    (shop / f"{name}.py").write_text(text, encoding="utf-8")
+    return name
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_dispatcher_that_could_not_be_opened_without_a_broker_is_refused_after_all_is_told(
+    shop: Path, form: str
+) -> None:
+    app = app_of(shop, f"policy_shop_no_broker_{form}", "policy='by-weight'")
+    result = run("check", "--module", app, "--format", form)
+    assert result.exit_code == 2
+    assert "policy_shop.render" in result.stdout
+    assert "3 tasks could be queued, and no broker is configured here" in result.stdout
+    assert "Error: task 'policy_shop." in result.stderr
+    assert "could be queued, and no broker is configured; " in result.stderr
+
+
+def test_a_dispatcher_with_a_broker_of_its_own_is_not_refused(shop: Path) -> None:
+    app = app_of(shop, "policy_shop_own_broker", "broker=__import__('dramatiq.brokers.stub').brokers.stub.StubBroker()")
+    assert "no broker" not in told("check", "--module", app)
+
+
+def test_a_policy_that_is_given_is_not_refused_for_the_dispatcher_of_another(shop: Path) -> None:
+    app = app_of(shop, "policy_shop_other", "policy='all-queued'")
+    assert "3 tasks could be queued, and no broker is configured here" in told("check", "by-weight", "--module", app)
+
+
+def test_the_policy_is_that_of_the_dispatcher_in_the_modules(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHBRIDGE_BROKER_URL", "redis://localhost:6379")
+    app_of(shop, "policy_shop_app", "policy='all-queued'")
     assert as_json("check", "--module", "policy_shop_app")["policy"] == "all-queued (shipped)"
     assert as_json("check", "mine.toml", "--module", "policy_shop_app")["policy"] == "mine.toml"
 

@@ -16,6 +16,7 @@ from weighbridge.cli.policy.subject import Subject, dispatcher_option, form_opti
 from weighbridge.cli.policy.task_outlook import TaskOutlook, idle_rules, outlook_of
 from weighbridge.cli.tasks import LANE_STYLES
 from weighbridge.decision import Lane
+from weighbridge.outlook import check_tasks
 from weighbridge.policy import OTHERWISE, RulePolicy, source_of
 from weighbridge.policy.coverage import UnreachableRule, leaving_nothing, matching_first, unreachable
 from weighbridge.policy.revision import revision_of
@@ -37,7 +38,10 @@ def check(
     starts is checked here: keys, expressions, and the policy's own examples. Rules that can never decide are told too,
     those of a base as well, which may be meant so. Without a module only the policy is checked.
 
-    Exit code: 0 the policy can be used, 2 it cannot, or a module cannot be imported.
+    A dispatcher in the modules is checked with the settings of here: without a broker, it is refused if a task could be
+    queued. Where there is no dispatcher, or POLICY is given, that is a note.
+
+    Exit code: 0 the policy can be used, 2 it cannot, or a module cannot be imported, or the dispatcher not be opened.
     """
     subject = subject_of(modules, policy=policy, dispatcher=dispatcher)
     findings = unreachable(subject.policy.rules) if isinstance(subject.policy, RulePolicy) else ()
@@ -48,6 +52,8 @@ def check(
         click.echo(json.dumps(_as_json(subject, findings, outlooks, notes), indent=2, ensure_ascii=False))
     else:
         _print(subject, findings, outlooks, notes)
+    if subject.opens:  # last, for what is told is of use all the same
+        check_tasks(registry, subject.policy, has_broker=subject.has_broker)
 
 
 def _notes(subject: Subject, outlooks: Sequence[TaskOutlook]) -> Iterator[str]:

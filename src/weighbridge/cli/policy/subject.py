@@ -40,7 +40,8 @@ def form_option(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 class Subject:
     """The modules, which are imported, the policy, whether there is a broker, and the threads of an idle process.
 
-    ``found_in`` says where the policy is from, if the command was given none.
+    ``found_in`` says where the policy is from, if the command was given none. ``opens``: it is that of a dispatcher in
+    the modules, which is opened with it and with the broker that it has, or is refused.
     """
 
     modules: tuple[str, ...]
@@ -48,6 +49,7 @@ class Subject:
     has_broker: bool
     threads: int
     found_in: str = ""
+    opens: bool = False
 
 
 def subject_of(modules: Sequence[str], *, policy: str | None, dispatcher: str | None) -> Subject:
@@ -68,8 +70,12 @@ def subject_of(modules: Sequence[str], *, policy: str | None, dispatcher: str | 
             threads=settings.in_process_threads,
         )
     found, place = find_dispatcher(imported, chosen=dispatcher)
-    # One of the user's may have been given a broker of the user's too.
-    has_broker = place != "settings" or found.settings.broker_url is not None
-    threads = found.settings.in_process_threads
-    found_in = place if place != "settings" else "the settings"
-    return Subject(modules=modules, policy=found.policy, has_broker=has_broker, threads=threads, found_in=found_in)
+    opens = place != "settings"
+    return Subject(
+        modules=modules,
+        policy=found.policy,
+        has_broker=found.has_broker,
+        threads=found.settings.in_process_threads,
+        found_in=place if opens else "the settings",
+        opens=opens,
+    )
