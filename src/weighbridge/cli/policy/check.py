@@ -98,7 +98,8 @@ def _print(
         head.append(f": {_counted(policy)}")
     console.print(head)
     if subject.found_in:
-        console.print(Text(f"No policy was given, so this is the one of {subject.found_in}.", style="dim"))
+        more = "" if subject.opens else " A file is checked by its name: weighbridge policy check ours.toml"
+        console.print(Text(f"No policy was given, so this is the one of {subject.found_in}.{more}", style="dim"))
     for each in findings:
         console.print(Text.assemble(("! ", "yellow"), f"{_named(each)}: {each.problem}; {each.remedy}"))
     if outlooks:
