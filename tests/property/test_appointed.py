@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property.test_policy import amounts, facts, policies, words
 
@@ -54,13 +54,15 @@ def test_a_static_decision_is_the_one_that_every_load_gives(
 
 
 @given(policy=policies(), spec=specs(), loads=st.lists(facts, min_size=2, max_size=6))
+@settings(max_examples=400)
 def test_a_decision_that_load_changes_is_not_static(policy: RulePolicy, spec: TaskSpec, loads: list[Facts]) -> None:
     assert not callable(spec.weight)
     weight = spec.weight
     rules = {policy.decide(facts_of_call(spec, weight, load)).rule for load in loads}
-    assume(len(rules) > 1)
 
-    assert Appointed(policy, failures=PolicyFailures()).static(spec, weight) is None
+    # Not assumed: of policies that are made up, few have a rule over load that some of the loads meet.
+    if len(rules) > 1:
+        assert Appointed(policy, failures=PolicyFailures()).static(spec, weight) is None
 
 
 @given(policy=policies(), some=facts)
