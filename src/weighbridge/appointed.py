@@ -14,12 +14,12 @@ from weighbridge.events import emit
 from weighbridge.policy import (
     Explanation,
     Policy,
-    RulePolicy,
     ask,
     default_lane_of,
     explain,
     reads_of,
     revision_of,
+    rules_of,
     source_of,
 )
 from weighbridge.policy.rule import DEFAULT_LANE
@@ -110,7 +110,7 @@ class Appointed:
         self._default_lane = default_lane_of(policy)
         self._failures = PolicyFailures() if failures is None else failures
         #: The policy, if its rules can be read: one in code can only be asked.
-        self._rules = policy if isinstance(policy, RulePolicy) else None
+        self._rules = rules_of(policy)
         #: What its rules come to, found out once: to look it up for each decision takes as long as to evaluate them.
         self._chain = tuple((rule.when.evaluate, rule.decision) for rule in self._rules.rules) if self._rules else ()
         #: By task and weight: the decision, or ``False`` where it depends on what differs between calls.

@@ -4,7 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from weighbridge.appointed import MOST_KEPT, POLICY_FAILED, Appointed, PolicyFai
 from weighbridge.arguments import ArgumentCodec
 from weighbridge.decision import InProcessReading
 from weighbridge.errors import PolicyError
-from weighbridge.policy import Policy, RulePolicy, load_policy, parse_policy, revision_of
+from weighbridge.policy import Policy, RulePolicy, explain, load_policy, parse_policy, revision_of, rules_of
 from weighbridge.task import TaskSpec
 
 LOADED = """
@@ -258,3 +258,38 @@ def test_to_explain_is_no_failure_of_a_call(caplog: pytest.LogCaptureFixture) ->
 
     assert (told.lane, told.rule) == (Lane.QUEUE, "default_lane")
     assert (failures.by_task(), caplog.records) == ({}, [])
+
+
+class Tapped(RulePolicy):
+    """Rules of somebody's own class, which decides otherwise than they do."""
+
+    def decide(self, facts: Facts, /) -> Decision:
+        return Decision(Lane.IN_PROCESS, reason="mine", rule="mine")
+
+
+class Named(RulePolicy):
+    """Rules of somebody's own class, which decide."""
+
+
+def of_class(kind: type[RulePolicy]) -> RulePolicy:
+    base = load_policy("all-queued")
+    return kind(**{each.name: getattr(base, each.name) for each in fields(RulePolicy)})
+
+
+def test_rules_whose_class_decides_otherwise_are_obeyed_as_a_policy_in_code() -> None:
+    policy = appointed(load_policy(of_class(Tapped)))
+    spec, facts = spec_of(weight=1.0), Facts(name="app.report")
+
+    assert (policy.decide(facts).rule, policy.explain(facts).rule) == ("mine", "mine")
+    assert policy.static(spec, 1.0) is None
+    explanation = explain(of_class(Tapped), facts)
+    assert (explanation.rule, explanation.tried, explanation.changes) == ("mine", (), ())
+
+
+def test_rules_of_somebodys_own_class_that_decide_are_rules() -> None:
+    policy = appointed(load_policy(of_class(Named)))
+
+    decision = policy.static(spec_of(weight=1.0), 1.0)
+
+    assert decision is not None
+    assert (decision.lane, rules_of(policy.policy)) == (Lane.QUEUE, policy.policy)

@@ -18,7 +18,7 @@ from weighbridge.policy.protocol import (
 )
 from weighbridge.policy.render import render
 from weighbridge.policy.revision import content_hash, revision_of
-from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy
+from weighbridge.policy.rule import OTHERWISE, Example, Rule, RulePolicy, rules_of
 from weighbridge.policy.schema import policy_schema
 from weighbridge.policy.shipped import shipped_names
 from weighbridge.policy.table import PolicyTable
@@ -51,6 +51,7 @@ __all__ = [
     "reads_of",
     "render",
     "revision_of",
+    "rules_of",
     "shipped_names",
     "source_of",
 ]

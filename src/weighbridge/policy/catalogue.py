@@ -21,7 +21,7 @@ from weighbridge.policy.protocol import (
     reads_of,
 )
 from weighbridge.policy.revision import revision_of
-from weighbridge.policy.rule import RulePolicy
+from weighbridge.policy.rule import RulePolicy, rules_of
 from weighbridge.policy.scanner import cut
 from weighbridge.policy.shipped import SUFFIX, shipped_names, shipped_source, shipped_text
 from weighbridge.policy.value_text import shown_object
@@ -165,8 +165,9 @@ def _tried(candidate: object, *, shown: str) -> Policy:
         problem, remedy = "it is async, and a decision waits for nothing", "write def decide(self, facts)"
         raise PolicyError(source=shown, where="decide", problem=problem, remedy=remedy)
     policy = cast("Policy", candidate)
-    if isinstance(policy, RulePolicy):
-        revised = policy.revised()  # its rules were checked when they were made
+    ruled = rules_of(policy)
+    if ruled is not None:
+        revised = ruled.revised()  # its rules were checked when they were made
         revision_of(revised)
         return revised
     reads_of(policy)

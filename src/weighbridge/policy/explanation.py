@@ -11,7 +11,7 @@ from weighbridge.policy.change import Change, Changes, changes_of
 from weighbridge.policy.fact import FACTS
 from weighbridge.policy.fact_values import values_of
 from weighbridge.policy.protocol import Policy, ask
-from weighbridge.policy.rule import Rule, RulePolicy, deciding, title_of
+from weighbridge.policy.rule import Rule, deciding, rules_of, title_of
 from weighbridge.policy.value_text import shown_value
 
 #: How the fields of a decision are called, which an explanation has too; and those by which both are equal.
@@ -112,20 +112,21 @@ class Explanation(Decision):
 def explain(policy: Policy, facts: Facts) -> Explanation:
     """The decision of ``policy`` about ``facts``, and where it comes from. It takes milliseconds: not for each request.
 
-    Of a policy that is no :class:`~weighbridge.policy.RulePolicy` only the decision is known.
+    Of a policy whose rules do not decide (:func:`~weighbridge.policy.rules_of`) only the decision is known.
 
     :raises PolicyError: if the policy raises, or answers with something else than a decision.
     """
     decision = ask(policy, facts)
-    if not isinstance(policy, RulePolicy):
+    ruled = rules_of(policy)
+    if ruled is None:
         return Explanation.of(decision, facts=facts)
     tried: list[TriedRule] = []
     known = values_of(facts)
-    for rule in policy.rules:
+    for rule in ruled.rules:
         tried.append(TriedRule.of(rule, facts, known=known))
         if tried[-1].matched:
             break
-    return Explanation.of(decision, facts=facts, tried=tuple(tried), changes=changes_of(policy, facts))
+    return Explanation.of(decision, facts=facts, tried=tuple(tried), changes=changes_of(ruled, facts))
 
 
 def _compared(decision: Decision) -> tuple[object, ...]:

@@ -123,7 +123,8 @@ class RulePolicy:
     are to its decision. One that is made by hand may leave it empty: where it is given as a policy, a copy takes its
     place whose revision is a hash of what is in it (:meth:`revised`).
 
-    Pure, total and stateless: an instance may decide on any number of threads.
+    Pure, total and stateless: an instance may decide on any number of threads. A subclass with a ``decide`` of its own
+    is a policy in code (:func:`rules_of`): that is asked, and what it inherits, such as ``reads``, is what it declares.
     """
 
     name: str
@@ -196,3 +197,11 @@ class RulePolicy:
     def possible_lanes(self, static: Mapping[str, object]) -> frozenset[Lane]:
         """The lanes that are left when the facts in ``static`` are known, and the others may be anything."""
         return frozenset(decision.lane for decision, _ in self.possible(static))
+
+
+def rules_of(policy: object) -> RulePolicy | None:
+    """The policy, if its rules say what it decides; ``None`` if it can only be asked.
+
+    So it is of one in code, and of one whose class has a ``decide`` of its own in the place of that of the rules.
+    """
+    return policy if isinstance(policy, RulePolicy) and type(policy).decide is RulePolicy.decide else None
