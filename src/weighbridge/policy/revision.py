@@ -20,10 +20,11 @@ def revision_of(policy: Policy) -> str:
     """What tells this content of a policy from another: its own ``revision``, or else a hash of its code and values.
 
     What the hash sees, :func:`~weighbridge.policy.code_text.code_text` says. It does not see what the policy uses of
-    other modules, nor what is in an object that is no plain value; and the same policy has another one in another
-    version of Python, and with ``-O``. Where that matters, the policy declares a ``revision`` of its own.
+    other modules, nor what is in an object of their classes that is no plain value; and the same policy has another one
+    in another version of Python, and with ``-O``. Where that matters, the policy declares a ``revision`` of its own.
 
-    :raises PolicyError: if its own is no text of 1 to 100 printable ASCII characters, or its values cannot be read.
+    :raises PolicyError: if its own is no text of 1 to 100 printable ASCII characters, or its values cannot be read, or
+        are more than can be looked at in half a second.
     """
     revision = declared(policy, "revision")
     if revision is None:
