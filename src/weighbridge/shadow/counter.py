@@ -8,7 +8,7 @@ from typing import Final
 
 from weighbridge.appointed import MOST_KEPT, Appointed
 from weighbridge.decision import Decision, Facts
-from weighbridge.policy import Policy, RulePolicy, source_of
+from weighbridge.policy import Policy, RulePolicy, rules_of, source_of
 from weighbridge.shadow.shadow import Row, Shadow, Tally
 from weighbridge.task import TaskSpec
 
@@ -24,7 +24,8 @@ class ShadowCounter(Shadow):
         self._appointed: Final = Appointed(policy)
         super().__init__(policy, self._appointed.revision)
         #: Whether readings were looked at, by the rule that decided. Of a policy in code it is not known which.
-        self._by_load: Final = dict(_by_load(policy)) if isinstance(policy, RulePolicy) else {}
+        rules = rules_of(policy)
+        self._by_load: Final = {} if rules is None else dict(_by_load(rules))
         self._may_read: Final = (
             self._appointed.reads_in_process or self._appointed.reads_loop or self._appointed.reads_broker
         )

@@ -17,7 +17,7 @@ from weighbridge.cli.policy.task_outlook import TaskOutlook, idle_rules, outlook
 from weighbridge.cli.tasks import LANE_STYLES
 from weighbridge.decision import Lane
 from weighbridge.outlook import check_tasks
-from weighbridge.policy import OTHERWISE, RulePolicy, source_of
+from weighbridge.policy import OTHERWISE, RulePolicy, rules_of, source_of
 from weighbridge.policy.coverage import UnreachableRule, leaving_nothing, matching_first, unreachable
 from weighbridge.policy.revision import revision_of
 from weighbridge.policy.rule import deciding, title_of
@@ -44,7 +44,7 @@ def check(
     Exit code: 0 the policy can be used, 2 it cannot, or a module cannot be imported, or the dispatcher not be opened.
     """
     subject = subject_of(modules, policy=policy, dispatcher=dispatcher)
-    findings = unreachable(subject.policy.rules) if isinstance(subject.policy, RulePolicy) else ()
+    findings = unreachable(rules.rules) if (rules := rules_of(subject.policy)) else ()
     specs = sorted(registry, key=lambda spec: spec.name) if subject.modules else []
     outlooks = [outlook_of(spec, subject.policy) for spec in specs]
     notes = list(_notes(subject, outlooks))
@@ -65,7 +65,7 @@ def _notes(subject: Subject, outlooks: Sequence[TaskOutlook]) -> Iterator[str]:
     if outlooks:
         for rule in idle_rules(subject.policy, outlooks):
             yield f"{deciding(rule)} decides about none of these tasks"
-    last = leaving_nothing(subject.policy.rules) if isinstance(subject.policy, RulePolicy) else ()
+    last = leaving_nothing(rules.rules) if (rules := rules_of(subject.policy)) else ()
     if last:
         first = matching_first(last)
         yield f"{deciding(OTHERWISE)} never decides: {first}, whatever the facts are; harmless if that is meant"
@@ -80,8 +80,8 @@ def _as_json(
 ) -> dict[str, Any]:
     policy = subject.policy
     told: dict[str, Any] = {"policy": source_of(policy), "revision": revision_of(policy)}
-    if isinstance(policy, RulePolicy):
-        told |= {"rules": len(policy.rules), "examples": len(policy.examples)}
+    if rules := rules_of(policy):
+        told |= {"rules": len(rules.rules), "examples": len(rules.examples)}
     told["findings"] = [{**asdict(each), "problem": each.problem, "remedy": each.remedy} for each in findings]
     told["tasks"] = [asdict(each) for each in outlooks]
     told["notes"] = list(notes)
@@ -94,8 +94,8 @@ def _print(
     console = Console(highlight=False)
     policy = subject.policy
     head = Text.assemble((source_of(policy), "bold"), f", revision {revision_of(policy)}")
-    if isinstance(policy, RulePolicy):
-        head.append(f": {_counted(policy)}")
+    if rules := rules_of(policy):
+        head.append(f": {_counted(rules)}")
     console.print(head)
     if subject.found_in:
         more = "" if subject.opens else " A file is checked by its name: weighbridge policy check ours.toml"

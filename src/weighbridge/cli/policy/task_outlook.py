@@ -9,7 +9,7 @@ from weighbridge.appointed import static_facts_of
 from weighbridge.constraint import constraint_of
 from weighbridge.decision import Decision, Lane
 from weighbridge.outlook import lanes_of
-from weighbridge.policy import FACTS, Policy, RulePolicy, reads_of
+from weighbridge.policy import FACTS, Policy, reads_of, rules_of
 from weighbridge.policy.rule import deciding
 from weighbridge.task import TaskSpec
 
@@ -65,9 +65,10 @@ def outlook_of(spec: TaskSpec, policy: Policy) -> TaskOutlook:
 
 def idle_rules(policy: Policy, outlooks: Iterable[TaskOutlook]) -> Iterator[str]:
     """The rules of a policy that decide about none of these tasks."""
-    if isinstance(policy, RulePolicy):
+    rules = rules_of(policy)
+    if rules is not None:
         deciders = {rule for each in outlooks if each.constraint is None for rule in each.decided_by}
-        yield from (rule.name for rule in policy.rules if rule.name not in deciders)
+        yield from (rule.name for rule in rules.rules if rule.name not in deciders)
 
 
 def possible_decisions(policy: Policy, static: Mapping[str, object]) -> tuple[list[Decision], tuple[str, ...]]:
@@ -75,10 +76,11 @@ def possible_decisions(policy: Policy, static: Mapping[str, object]) -> tuple[li
 
     Of a policy that is code no decision is known; the facts are those that it says it reads.
     """
-    if not isinstance(policy, RulePolicy):
+    rules = rules_of(policy)
+    if rules is None:
         reads = reads_of(policy)  # may name a whole group of readings, and may be unknown
         return [], tuple(sorted(name for name in reads or () if name not in static))
-    possible = list(policy.possible(static))
+    possible = list(rules.possible(static))
     lanes, facts = set[Lane](), set[str]()
     for decision, depends_on in reversed(possible):
         lanes.add(decision.lane)
