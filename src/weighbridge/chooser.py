@@ -12,7 +12,7 @@ from typing import Any, Final
 from weighbridge.appointed import Appointed, PolicyFailures, static_facts_of
 from weighbridge.arguments.drift_check import DriftCheck
 from weighbridge.arguments.limit import size_of
-from weighbridge.call import NO_OPTIONS, Call, CallOptions, Payload, new_call_id
+from weighbridge.call import NO_OPTIONS, REFUSED_RULE, Call, CallOptions, Payload, new_call_id
 from weighbridge.constraint import Constraint, Target, target_of
 from weighbridge.decision import IN_PROCESS, QUEUE, BrokerReading, Decision, Facts, InProcessReading, LoopReading
 from weighbridge.errors import (
@@ -40,7 +40,7 @@ _ASKED_IN_PROCESS: Final = Decision(lane=IN_PROCESS, reason="asked for by option
 _ASKED_QUEUE: Final = Decision(lane=QUEUE, reason="asked for by options(lane='queue')", rule="options")
 _DELAYED: Final = Decision(lane=QUEUE, reason="asked for by options(delay_s=…): only the queue waits", rule="options")
 _RUN_HERE: Final = Decision(
-    lane=IN_PROCESS, reason="the queue is not available, and on_unavailable='run_here'", rule="on_unavailable"
+    lane=IN_PROCESS, reason="the queue is not available, and on_unavailable='run_here'", rule=REFUSED_RULE
 )
 _NO_DISPATCHER: Final = Decision(
     lane=IN_PROCESS, reason="no dispatcher is open, so it runs as Starlette would run it", rule="no dispatcher"

@@ -17,18 +17,18 @@ from weighbridge.handover import NoHandOver, QueueHandOver
 from weighbridge.lanes.in_process import HandOver, InProcessLane, OnError
 from weighbridge.outlook import crossing_tasks
 from weighbridge.settings import Settings
-from weighbridge.shadow import Recorder, ShadowStore, store_for, store_in_file
+from weighbridge.shadow import Recorder, ShadowStore, store_beside, store_in_file
 from weighbridge.task import Registry
-
-logger: Final = logging.getLogger("weighbridge.shadow")
-
-IN_MEMORY: Final = "shadow.in_memory"
 
 if TYPE_CHECKING:
     import dramatiq
 
     from weighbridge.lanes.queue import QueueLane
     from weighbridge.lanes.queue.checkup import StartCheck
+
+logger: Final = logging.getLogger("weighbridge.shadow")
+
+IN_MEMORY: Final = "shadow.in_memory"
 
 
 def connected(settings: Settings) -> dramatiq.Broker:
@@ -119,8 +119,8 @@ async def open_recorder(
 
 def _store(settings: Settings, queue: QueueLane | None) -> ShadowStore | None:
     if settings.shadow_file is None:
-        return store_for(settings, None if queue is None else queue.broker)
-    file = store_in_file(settings)
+        return None if queue is None else store_beside(queue.broker)
+    file = store_in_file(settings.shadow_file)
     file.check()
     return file
 

@@ -25,7 +25,7 @@ from weighbridge.lanes.queue.keys import shadow_key
 from weighbridge.shadow import KEPT_DAYS, Comparison, ShadowCount, ShadowStore, evidence_of
 from weighbridge.shadow.fields import delta_of
 from weighbridge.shadow.file_store import FileStore
-from weighbridge.shadow.server_store import store_of
+from weighbridge.shadow.server_store import ServerStore
 from weighbridge.shadow.shadow import Row, Tally
 from weighbridge.shadow.store import Delta
 
@@ -50,7 +50,7 @@ Make = Callable[[], ShadowStore]
 @pytest.fixture
 def server(redis_url: str) -> Callable[[], ShadowStore]:
     namespace = f"shadow-{uuid.uuid4().hex}"
-    return lambda: store_of(StreamsBroker(client=redis.Redis.from_url(redis_url), namespace=namespace))
+    return lambda: ServerStore.of(StreamsBroker(client=redis.Redis.from_url(redis_url), namespace=namespace))
 
 
 @pytest.fixture
@@ -267,14 +267,14 @@ def test_a_row_with_a_lane_of_a_later_version_is_passed_over_and_counted(make: M
 def test_what_a_server_keeps_expires(redis_url: str) -> None:
     namespace = f"shadow-{uuid.uuid4().hex}"
     client = redis.Redis.from_url(redis_url)
-    store_of(StreamsBroker(client=client, namespace=namespace)).add(delta(RENDER))
+    ServerStore.of(StreamsBroker(client=client, namespace=namespace)).add(delta(RENDER))
     assert list(client.scan_iter(f"{namespace}*")) == [shadow_key(namespace, "2026-11-28").encode()]
     assert 0 < client.ttl(shadow_key(namespace, "2026-11-28")) <= KEPT_DAYS * 86_400
 
 
 def test_a_server_that_is_away_is_named() -> None:
     client = redis.Redis(port=1, retry=Retry(NoBackoff(), 0))
-    store = store_of(StreamsBroker(client=client, namespace="away"))
+    store = ServerStore.of(StreamsBroker(client=client, namespace="away"))
     with pytest.raises(BrokerError, match=r"localhost:1 .*did not confirm the write .*refused"):
         store.add(delta(RENDER))
     with pytest.raises(BrokerError, match=r"localhost:1 .*cannot be reached"):
@@ -289,7 +289,7 @@ def test_a_user_who_lacks_any_command_adds_nothing_until_it_is_granted(redis_url
             rules = [f"+{command}" for command in ("evalsha", "script|load", "ping", *needed) if command != missing]
             root.execute_command("ACL", "SETUSER", namespace, "reset", "on", ">secret", "~*", *rules)
             client = redis.Redis.from_url(redis_url, username=namespace, password="secret", protocol=2)
-            store = store_of(StreamsBroker(client=client, namespace=f"{namespace}-{missing}"))
+            store = ServerStore.of(StreamsBroker(client=client, namespace=f"{namespace}-{missing}"))
             with pytest.raises(BrokerError):
                 store.add(delta(RENDER))
             root.execute_command("ACL", "SETUSER", namespace, f"+{missing}", "+hgetall")

@@ -13,7 +13,7 @@ Bag: TypeAlias = list[tuple[Piece, ...]]
 #: What a thing is made of, piece by piece.
 Thing: TypeAlias = Sequence[Piece | Bag]
 
-#: So many pieces are looked at, those that stand in a circle several times; it takes half a second.
+#: So many pieces are looked at, those that stand in a circle several times; it takes up to a second.
 MOST_PIECES: Final = 250_000
 
 

@@ -24,7 +24,7 @@ def revision_of(policy: Policy) -> str:
     in another version of Python, and with ``-O``. Where that matters, the policy declares a ``revision`` of its own.
 
     :raises PolicyError: if its own is no text of 1 to 100 printable ASCII characters, or its values cannot be read, or
-        are more than can be looked at in half a second.
+        are more than can be looked at in about a second.
     """
     revision = declared(policy, "revision")
     if revision is None:

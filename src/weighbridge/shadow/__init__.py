@@ -5,7 +5,7 @@ from weighbridge.shadow.counter import ShadowCounter
 from weighbridge.shadow.recorder import Recorder
 from weighbridge.shadow.shadow import Shadow, ShadowCount
 from weighbridge.shadow.store import KEPT_DAYS, MOST_FIELDS, ShadowStore
-from weighbridge.shadow.store_choice import store_for, store_in_file
+from weighbridge.shadow.store_choice import store_beside, store_in_file
 
 __all__ = [
     "KEPT_DAYS",
@@ -18,6 +18,6 @@ __all__ = [
     "ShadowCounter",
     "ShadowStore",
     "evidence_of",
-    "store_for",
+    "store_beside",
     "store_in_file",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -143,10 +143,7 @@ class FileStore:
             return self._unusable(f"another process holds it ({error})", "let that one end, and try again")
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             return self._unusable(f"there is no room for it ({error})", "make room on the disk")
-        is_there = True
-        with suppress(OSError):  # a folder that may not be searched
-            is_there = os.path.lexists(self._path)
-        if not makes and not is_there:
+        if not makes and not os.path.lexists(self._path):
             return self._unusable(
                 "there is no such file", "start the service with the same setting first, or run this where its file is"
             )

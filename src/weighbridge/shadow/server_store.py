@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import redis
 from redis.exceptions import NoPermissionError, RedisClusterException
@@ -50,12 +50,6 @@ return 1
 """
 
 
-def store_of(broker: StreamsBroker) -> ServerStore:
-    """The store beside the queues of a broker."""
-    client = broker.client
-    return ServerStore(client, namespace=broker.namespace, address=address_of(client))
-
-
 class ServerStore:
     """Keeps counts beside a service's queues.
 
@@ -68,6 +62,11 @@ class ServerStore:
         self._namespace = namespace
         self._address = address
         self._add = client.register_script(_ADD)
+
+    @classmethod
+    def of(cls, broker: StreamsBroker) -> Self:
+        """The store beside the queues of a broker."""
+        return cls(broker.client, namespace=broker.namespace, address=address_of(broker.client))
 
     def __str__(self) -> str:
         return f"{self._address}, namespace {self._namespace}"

@@ -28,7 +28,6 @@ from weighbridge.shadow import (
     ShadowCount,
     ShadowStore,
     evidence_of,
-    store_for,
     store_in_file,
 )
 
@@ -90,21 +89,21 @@ def diff(*, days: int, revisions: tuple[str, ...], everything: bool, form: Liter
 @contextmanager
 def _store(settings: Settings) -> Iterator[ShadowStore]:
     if settings.shadow_file is not None:
-        yield store_in_file(settings)
+        yield store_in_file(settings.shadow_file)
         return
     if settings.broker_url is None:
         raise RefusedError(f"this command knows of no place with counts: no broker is configured. {_KEEP_THEM}")
-    from weighbridge.lanes.queue import StreamsBroker, connect  # noqa: PLC0415  # Dramatiq is loaded for its broker alone
+    # Dramatiq is loaded for its broker alone.
+    from weighbridge.lanes.queue import StreamsBroker, connect  # noqa: PLC0415
+    from weighbridge.shadow.server_store import ServerStore  # noqa: PLC0415
 
     broker = connect(settings.broker_url, namespace=settings.namespace, timeout_s=TIMEOUT_S)
-    store = store_for(settings, broker)
-    if store is None or not isinstance(broker, StreamsBroker):
+    if not isinstance(broker, StreamsBroker):
         raise RefusedError(f"this command knows of no place with counts: RabbitMQ keeps none. {_KEEP_THEM}")
     try:
-        yield store
+        yield ServerStore.of(broker)
     finally:
-        broker.close()
-        broker.client.close()  # which a broker leaves open
+        broker.client.close()
 
 
 _KEEP_THEM: Final = (
